@@ -1,0 +1,47 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"warmcgi/internal/config"
+)
+
+type checkCmd struct {
+	File string `arg:"" help:"Configuration file."`
+}
+
+// Run ends with status 1 where serving the file would not do all that it says.
+func (c *checkCmd) Run(out io.Writer) error {
+	conf, err := config.Load(c.File, config.Options{})
+	if err != nil {
+		return err
+	}
+	if bad := conf.CheckFiles(); len(bad) > 0 {
+		return config.Errors(bad)
+	}
+	_, err = fmt.Fprintf(out, "%s is fine: %d doors, %d routes\n", c.File, len(conf.Listen), len(conf.Routes))
+	return err
+}
+
+type configCmd struct {
+	Reference bool `help:"Print every key with its meaning, its values and its default."`
+	Schema    bool `help:"Print the JSON Schema of the file, for editors."`
+}
+
+func (c *configCmd) Run(out io.Writer) error {
+	switch {
+	case c.Reference == c.Schema:
+		return errors.New("give either --reference or --schema")
+	case c.Reference:
+		_, err := fmt.Fprint(out, config.Reference())
+		return err
+	}
+	b, err := config.Schema()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s\n", b)
+	return err
+}

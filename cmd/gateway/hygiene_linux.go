@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// cleanProcess takes away what the gateway may have inherited and its scripts must
+// not: open descriptors, ignored signals (nohup), blocked signals.
+func cleanProcess() error {
+	// From 3 up; the sockets that systemd passes are ours to keep, but not the scripts'.
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		closeOnExecAll()
+	}
+	// Only a signal with the default disposition, or a handler, is default after
+	// exec. A handler that drops the signal is as good as ignoring it for us.
+	for s := syscall.Signal(1); s < 32; s++ {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+	return unblockSignals()
+}
+
+func closeOnExecAll() {
+	fds, _ := filepath.Glob("/proc/self/fd/*")
+	for _, p := range fds {
+		if fd, err := strconv.Atoi(filepath.Base(p)); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
+}
+
+// unblockSignals starts the program anew with an empty signal mask, if it has come
+// with another: the mask belongs to each thread, and Go has made some by now.
+func unblockSignals() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var none, was unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, &was); err != nil {
+		return fmt.Errorf("signal mask: %w", err)
+	}
+	if was == none {
+		return nil
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("starting anew with no signal blocked: %w", syscall.Exec(exe, os.Args, os.Environ()))
+}

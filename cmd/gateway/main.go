@@ -1,0 +1,81 @@
+// Gateway serves CGI programs: see README.md, and `gateway --help`.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"warmcgi/internal/cgi"
+	"warmcgi/internal/config"
+)
+
+// cli is the command line; the help texts are its manual.
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Serve a configuration file, a folder, or (with neither) a built-in example site."`
+	Check   checkCmd   `cmd:"" help:"Read a configuration file and say what is wrong with it."`
+	Config  configCmd  `cmd:"" help:"Print the manual of the configuration file, or its JSON Schema."`
+	Run     runCmd     `cmd:"" help:"Run one CGI program once, from the shell, and print its answer."`
+	Explain explainCmd `cmd:"" help:"Say which route of a configuration answers a URL, and with which variables."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(out io.Writer) error {
+	_, err := fmt.Fprintln(out, cgi.Software)
+	return err
+}
+
+// errSilent ends with status 1; what went wrong has been said.
+var errSilent = errors.New("failed")
+
+func main() {
+	if err := cleanProcess(); err != nil {
+		fmt.Fprintln(os.Stderr, "gateway:", err)
+		os.Exit(1)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main with its world as arguments.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	exit := -1
+	parser, err := kong.New(&c,
+		kong.Name("gateway"),
+		kong.Description("A gateway for CGI programs: a web server, or a FastCGI server behind one, that runs any CGI program."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exit = code }),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "gateway:", err)
+		return 2
+	}
+	ctx, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit // --help
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "gateway: %v\nTry `gateway --help`.\n", err)
+		return 2
+	}
+	err = ctx.Run()
+	var bad config.Errors
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errSilent):
+	case errors.As(err, &bad):
+		fmt.Fprintln(stderr, bad.Error())
+	default:
+		fmt.Fprintln(stderr, "gateway:", err)
+	}
+	return 1
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"warmcgi/internal/config"
+	"warmcgi/internal/gateway"
+)
+
+type serveCmd struct {
+	Dir    string        `arg:"" optional:"" help:"Folder to serve: its files, the scripts among them, and its cgi-bin. Without it and without --config: the built-in example."`
+	Config string        `short:"c" placeholder:"FILE" help:"Configuration file."`
+	Listen string        `placeholder:"ADDR" help:"Address for DIR or the example: HOST:PORT or unix:/path (default 127.0.0.1:8080)."`
+	Wait   time.Duration `default:"30s" help:"How long requests may go on when the gateway is asked to end (SIGTERM)."`
+}
+
+func (c *serveCmd) Run(out io.Writer) error {
+	conf, err := c.load()
+	if err != nil {
+		return err
+	}
+	log := newLog(conf.Log)
+	for _, w := range conf.Warnings {
+		log.Error("a route can't be served and answers 501", "why", w.Summary())
+	}
+	s, err := gateway.New(conf, gateway.Options{Log: log})
+	if err != nil {
+		return friendly(err)
+	}
+	for _, url := range s.Addrs() {
+		fmt.Fprintln(out, "serving", url)
+	}
+	if a := s.AdminAddr(); a != nil {
+		fmt.Fprintf(out, "admin   http://%s/ (metrics, healthz, readyz)\n", a)
+	}
+	stopReaper := reapOrphans(log, s.Owns)
+	defer stopReaper()
+	return c.serve(s, log)
+}
+
+// load finds the configuration.
+func (c *serveCmd) load() (*config.Config, error) {
+	switch {
+	case c.Config != "" && c.Dir != "":
+		return nil, errors.New("give either a folder or --config, not both")
+	case c.Config != "" && c.Listen != "":
+		return nil, errors.New("--listen goes with a folder; with --config the doors are in the file")
+	case c.Config != "":
+		return loadConfig(c.Config)
+	}
+	dir := c.Dir
+	if dir == "" {
+		var err error
+		if dir, err = exampleSite(); err != nil {
+			return nil, err
+		}
+	} else if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%s is a file: to serve a configuration write `gateway serve --config %s`, to run one script `gateway run %s`", dir, dir, dir)
+	}
+	conf, err := config.ForDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if c.Dir == "" {
+		exampleConfig(conf)
+	}
+	if c.Listen != "" {
+		a, err := config.ParseAddress(c.Listen)
+		if err != nil {
+			return nil, err
+		}
+		conf.Listen[0].HTTP = a
+	}
+	return conf, nil
+}
+
+// loadConfig reads a file to serve it. A route that needs what this version does not
+// have answers 501; anything else that is not supported is an error, so that nothing
+// is silently left out.
+func loadConfig(file string) (*config.Config, error) {
+	conf, err := config.Load(file, config.Options{AllowUnsupported: true})
+	if err != nil {
+		return nil, err
+	}
+	var fatal config.Errors
+	for _, w := range conf.Warnings {
+		if !confined(conf, w.Key) {
+			fatal = append(fatal, w)
+		}
+	}
+	if len(fatal) > 0 {
+		return nil, fatal
+	}
+	return conf, nil
+}
+
+// confined reports whether a key belongs to a route that answers 501 anyway.
+func confined(conf *config.Config, key string) bool {
+	rest, ok := strings.CutPrefix(key, "routes[")
+	if !ok {
+		return false
+	}
+	index, _, _ := strings.Cut(rest, "]")
+	i, err := strconv.Atoi(index)
+	return err == nil && i < len(conf.Routes) && conf.Routes[i].Unsupported != ""
+}
+
+// serve runs until SIGINT or SIGTERM; a second one does not wait. SIGUSR1 reopens
+// the logs.
+func (c *serveCmd) serve(s *gateway.Server, log *slog.Logger) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve() }() // ends with Shutdown
+	for {
+		select {
+		case err := <-failed:
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			return errors.Join(err, s.Shutdown(ctx))
+		case sig := <-signals:
+			if sig == syscall.SIGUSR1 {
+				if err := s.ReopenLogs(); err != nil {
+					log.Error("can't reopen the access log; the old one stays", "err", err)
+				}
+				continue
+			}
+			log.Info("ending: waiting for requests", "signal", sig.String(), "at_most", c.Wait)
+			ctx, cancel := context.WithTimeout(context.Background(), c.Wait)
+			go func() { // ends with the process
+				<-signals
+				cancel()
+			}()
+			err := s.Shutdown(ctx)
+			cancel()
+			return errors.Join(err, <-failed)
+		}
+	}
+}
+
+// newLog is the gateway's own log.
+func newLog(c config.Log) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.Level.Slog()}
+	if c.Format == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}
+
+// friendly adds what to do about the errors that people meet first.
+func friendly(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w\nSomething else listens there; choose another address with --listen, or in the configuration file", err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w\nPorts below 1024 need root, or the capability CAP_NET_BIND_SERVICE", err)
+	}
+	return err
+}

@@ -1,0 +1,32 @@
+package cgi
+
+import "errors"
+
+// The kinds of failure. Every error of this package wraps one of them; package
+// gateway maps them to HTTP in one place.
+var (
+	// ErrStart: the program could not be started.
+	ErrStart = errors.New("can't be started")
+	// ErrNoOutput: the script ended without an answer.
+	ErrNoOutput = errors.New("no output")
+	// ErrBadHead: the head of the answer is not one of RFC 3875 section 6.
+	ErrBadHead = errors.New("bad response head")
+	// ErrTimeout: the script took longer than it may.
+	ErrTimeout = errors.New("timed out")
+	// ErrTruncated: the answer broke off after its head.
+	ErrTruncated = errors.New("answer cut short")
+	// ErrGone: the client went away first.
+	ErrGone = errors.New("client has gone")
+	// ErrQueueFull: too many requests wait already.
+	ErrQueueFull = errors.New("queue is full")
+	// ErrQueueWait: the request waited as long as it may.
+	ErrQueueWait = errors.New("waited too long in the queue")
+	// ErrBodyTooLarge: the request's body is over the limit.
+	ErrBodyTooLarge = errors.New("request body too large")
+	// ErrBody: the request's body could not be read; the client's fault.
+	ErrBody = errors.New("request body broken")
+	// ErrBodyTimeout: the client sent nothing of its body for too long.
+	ErrBodyTimeout = errors.New("request body timed out")
+	// ErrSpool: the gateway could not store the body.
+	ErrSpool = errors.New("can't spool the request body")
+)

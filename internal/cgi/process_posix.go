@@ -1,0 +1,55 @@
+//go:build unix
+
+package cgi
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipes makes the pipes of standard output and standard error. Our reading ends do
+// not block; the script's must.
+func pipes(outR, outW, errR, errW *int) error {
+	var a, b [2]int
+	if err := pipe(&a); err != nil {
+		return os.NewSyscallError("pipe", err)
+	}
+	if err := pipe(&b); err != nil {
+		closeAll(a[0], a[1])
+		return os.NewSyscallError("pipe", err)
+	}
+	syscall.SetNonblock(a[0], true)
+	syscall.SetNonblock(b[0], true)
+	*outR, *outW, *errR, *errW = a[0], a[1], b[0], b[1]
+	return nil
+}
+
+func closeAll(fds ...int) {
+	for _, fd := range fds {
+		syscall.Close(fd)
+	}
+}
+
+// pollExit is the wait for an exit where the kernel has no descriptor for it.
+func pollExit(tryReap func() bool) {
+	for pause := time.Millisecond; !tryReap(); pause = min(2*pause, 50*time.Millisecond) {
+		time.Sleep(pause)
+	}
+}
+
+func signalName(s syscall.Signal) string {
+	if n := unix.SignalName(s); n != "" {
+		return n
+	}
+	return s.String()
+}
+
+// isWait: nothing has come yet, and more may.
+func isWait(err error) bool { return err == os.ErrDeadlineExceeded }
+
+// brokenPipe: the script does not want to read any more.
+func brokenPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }

@@ -1,0 +1,134 @@
+// Package config reads the gateway's YAML file.
+//
+// The structs here are the file: a field's yaml tag is the key, its type says what may stand there, and its doc
+// comment is what [Reference] prints and what an editor shows through [Schema]. Load returns final values: a route
+// holds its own settings over those of defaults over the built-in ones.
+package config
+
+// Config is the whole file. Relative paths in it are relative to the folder the file lies in. ${VAR} in a value is
+// the gateway's own environment variable VAR, an unset one is an error; $${ is a plain ${. Between { } or [ ] put
+// such a value in quotes.
+type Config struct {
+	// The doors: where the gateway accepts requests. All doors serve the same routes.
+	Listen []Listener `yaml:"listen" jsonschema:"required"`
+
+	// Address of the dashboard, metrics, health and control pages. They are off if it is left out. Whoever reaches
+	// it controls the gateway: keep it on 127.0.0.1 or on a Unix socket.
+	Admin Address `yaml:"admin"`
+
+	// Folder that DOCUMENT_ROOT and PATH_TRANSLATED are made from, in every route that has no document_root itself.
+	DocumentRoot string `yaml:"document_root" path:"folder"`
+
+	// SERVER_ADMIN for the scripts, usually a mail address. Not set if left out.
+	ServerAdmin string `yaml:"server_admin"`
+
+	// Peers whose X-Forwarded-* and Forwarded fields and PROXY protocol header are believed. Without it, none are.
+	TrustedProxies Prefixes `yaml:"trusted_proxies"`
+
+	// Access log, and the gateway's own log.
+	Log Log `yaml:"log"`
+
+	// The whole base environment of every script; nothing of the gateway's own environment is passed on. PATH
+	// keeps its default unless it is set here. Default: {PATH: "/usr/local/bin:/usr/bin:/bin"}.
+	Env Env `yaml:"env"`
+
+	// The most script processes that run at once, over all scripts and routes. 0 is chosen from the machine.
+	// Default: 0.
+	MaxProcesses int `yaml:"max_processes"`
+
+	// Settings of every route that does not say otherwise. A route replaces single values: its
+	// timeout: {idle: 5s} leaves first_byte, total and grace as they are here.
+	Defaults Settings `yaml:"defaults"`
+
+	// What is served where. The longest matching path wins; the order does not matter. May be left out only if a
+	// fastcgi door has scripts.
+	Routes []Route `yaml:"routes"`
+
+	// Warnings are the uses of features that are still to come, if Options.AllowUnsupported let them pass.
+	Warnings []*Error `yaml:"-"`
+
+	src *source
+}
+
+// Listener is one door. It has exactly one of http, https and fastcgi.
+type Listener struct {
+	// Address for plain HTTP.
+	HTTP Address `yaml:"http"`
+
+	// Address for HTTP over TLS. It needs tls.
+	HTTPS Address `yaml:"https"`
+
+	// Address for FastCGI from a front server such as nginx, Apache or lighttpd. Here the gateway takes the place
+	// of fcgiwrap.
+	FastCGI Address `yaml:"fastcgi"`
+
+	// Certificate and key of an https door. Refused at the others.
+	TLS *TLS `yaml:"tls"`
+
+	// Folders from which a fastcgi door runs the program that the front server names in SCRIPT_FILENAME, as
+	// fcgiwrap does, with the settings of defaults. Without it the door answers by the routes only, and
+	// SCRIPT_FILENAME is ignored.
+	Scripts []string `yaml:"scripts" path:"folder"`
+
+	// Permissions of the door's Unix socket, as an octal number in quotes. Refused at other addresses.
+	// Default: "0660".
+	SocketMode FileMode `yaml:"socket_mode"`
+}
+
+// Door tells which kind of door this is ("http", "https" or "fastcgi") and its address.
+func (l *Listener) Door() (kind string, addr Address) {
+	switch {
+	case !l.HTTP.IsZero():
+		return "http", l.HTTP
+	case !l.HTTPS.IsZero():
+		return "https", l.HTTPS
+	default:
+		return "fastcgi", l.FastCGI
+	}
+}
+
+// TLS is the identity of an https door.
+type TLS struct {
+	// PEM file with the certificate, followed by the intermediate certificates.
+	Cert string `yaml:"cert" jsonschema:"required" path:"file"`
+
+	// PEM file with the private key of the certificate.
+	Key string `yaml:"key" jsonschema:"required" path:"file"`
+}
+
+// Log says what is logged and where.
+type Log struct {
+	// The access log: one line per request.
+	Access AccessLog `yaml:"access"`
+
+	// The least important messages that the gateway's own log, on standard error, still shows. Default: info.
+	Level LogLevel `yaml:"level"`
+
+	// Form of the gateway's own log. Default: text.
+	Format LogFormat `yaml:"format"`
+}
+
+// AccessLog says where the access log goes.
+type AccessLog struct {
+	// The word stdout, the word stderr, or a file, which is opened again on SIGUSR1. Default: stdout.
+	To string `yaml:"to" path:"stdout, stderr or a file"`
+
+	// combined is the common form of Apache and nginx, json one object per line, off no access log.
+	// Default: combined.
+	Format AccessFormat `yaml:"format"`
+}
+
+const basePath = "/usr/local/bin:/usr/bin:/bin"
+
+// setDefaults fills in what holds where the file says nothing.
+func (c *Config) setDefaults(*Config) {
+	c.Env = Env{"PATH": basePath}
+	c.Log = Log{
+		Access: AccessLog{To: "stdout", Format: AccessCombined},
+		Level:  LogInfo,
+		Format: LogText,
+	}
+	c.Defaults = builtin()
+}
+
+func (l *Listener) setDefaults(*Config) { l.SocketMode = 0o660 }

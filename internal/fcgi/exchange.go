@@ -1,0 +1,192 @@
+package fcgi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// drainSize and drainTime are how much of a body that nobody wants is still taken
+	// in after the answer, to keep the connection.
+	drainSize = 256 << 10
+	drainTime = time.Second
+	// goneGrace is how long an answer that nobody waits for may block in a write.
+	goneGrace = 5 * time.Second
+)
+
+// past is a deadline that wakes a reader.
+var past = time.Unix(1, 0)
+
+// A phase is how far the reader is with a request.
+type phase uint8
+
+const (
+	phaseParams  phase = iota // PARAMS are coming
+	phaseWait                 // for the first STDIN: is there a body?
+	phaseRunning              // the handler has been started
+)
+
+// An exchange is one request and its answer.
+type exchange struct {
+	c     *conn
+	id    uint16
+	phase phase // reader only
+
+	// Set before the handler is started.
+	handler http.Handler
+	req     *http.Request
+	res     response
+	body    body
+	params  Params
+	cancel  context.CancelCauseFunc
+	parent  context.Context
+	done    chan struct{} // closed when END_REQUEST has been written, or won't be
+
+	aborted atomic.Bool // set with c.mu held, before ending
+
+	// Guarded by c.mu.
+	keep      bool // FCGI_KEEP_CONN; after done: the connection goes on
+	ending    bool // the handler has returned: END_REQUEST may be on the wire
+	stdinDone bool
+	timed     bool // the connection has a write deadline
+
+	broken bool // after done: no END_REQUEST was sent
+}
+
+// A requestContext has the variables.
+type requestContext struct {
+	context.Context
+	ex *exchange
+}
+
+func (c *requestContext) Value(key any) any {
+	if key == (paramsKey{}) {
+		return &c.ex.params
+	}
+	return c.Context.Value(key)
+}
+
+// start runs the handler. The body is known to be there, or not to be.
+func (c *conn) start(ex *exchange, req *http.Request, h http.Handler) {
+	ctx, cancel := context.WithCancelCause(c.base)
+	ex.cancel = cancel
+	ex.handler = h
+	ex.req = req.WithContext(&requestContext{ctx, ex})
+	ex.res.ex = ex
+	ex.done = make(chan struct{})
+	ex.phase = phaseRunning
+	go c.run(ex) // ends when the handler returns
+}
+
+func (c *conn) run(ex *exchange) {
+	ok := false
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			c.srv.log().Error("fcgi: handler panicked", "panic", v, "uri", ex.req.RequestURI, "stack", string(debug.Stack()))
+		}
+		c.finish(ex, ok)
+	}()
+	ex.handler.ServeHTTP(&ex.res, ex.req)
+	ok = true
+}
+
+// finish sends the end of the answer and tells the reader what becomes of the
+// connection. It runs when the handler has returned.
+func (c *conn) finish(ex *exchange, ok bool) {
+	ex.cancel(nil)
+	ex.body.Close() // the reader may wait for room in it
+	c.mu.Lock()
+	ex.ending = true // before END_REQUEST, as the next BEGIN_REQUEST may follow at once
+	c.mu.Unlock()
+
+	var err error
+	switch {
+	case ex.aborted.Load():
+		// What is left of the output is of no use to anyone (spec 5.4).
+		err = c.write(endRecord(ex.id, statusRequestComplete))
+	case ok:
+		err = ex.res.finish()
+	default:
+		err = http.ErrAbortHandler
+	}
+	ex.res.release()
+	if errors.Is(err, errShortAnswer) {
+		c.srv.log().Error(err.Error(), "uri", ex.req.RequestURI)
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer close(ex.done)
+	ex.broken = err != nil
+	c.busy = false
+	ex.keep = ex.keep && err == nil && !c.draining
+	ex.req, ex.handler = nil, nil // an idle connection need not hold them
+	if ex.stdinDone {
+		ex.body.release()
+	}
+	if err != nil {
+		c.rwc.SetWriteDeadline(past) // the reader may be in a write
+	} else if ex.timed {
+		c.rwc.SetWriteDeadline(time.Time{})
+	}
+	switch {
+	case !ex.keep:
+		c.rwc.SetReadDeadline(past)
+	case ex.stdinDone:
+		c.rwc.SetReadDeadline(until(c.srv.IdleTimeout, DefaultIdleTimeout))
+	default:
+		c.rwc.SetReadDeadline(time.Now().Add(drainTime))
+	}
+}
+
+// abort gives the request up; END_REQUEST follows when the handler has returned. It
+// reports false when it already has.
+func (c *conn) abort(ex *exchange) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ex.stdinDone = true // whatever still comes is not for this request
+	if ex.ending {
+		return false
+	}
+	ex.aborted.Store(true)
+	c.giveUp(ex, ErrAborted)
+	ex.body.fail(ErrAborted)
+	return true
+}
+
+// gone is the end of the connection as the reader sees it.
+func (c *conn) gone(ex *exchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.giveUp(ex, ErrGone)
+	ex.body.fail(io.ErrUnexpectedEOF)
+}
+
+// giveUp ends the context, and soon any write. The caller must hold c.mu.
+func (c *conn) giveUp(ex *exchange, cause error) {
+	ex.cancel(cause)
+	ex.timed = true
+	c.rwc.SetWriteDeadline(time.Now().Add(goneGrace))
+}
+
+func (c *conn) setWriteDeadline(ex *exchange, t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ex.ending || ex.req.Context().Err() != nil {
+		return nil // the deadline of giveUp stays
+	}
+	ex.timed = true
+	return c.rwc.SetWriteDeadline(t)
+}
+
+// refusal answers a request that can't become one.
+type refusal int
+
+func (code refusal) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, http.StatusText(int(code)), int(code))
+}

@@ -1,0 +1,35 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// openAdmin is the door for those who run the gateway. It never asks a script for
+// anything, so it answers also when every script is stuck.
+func (s *Server) openAdmin(inherited map[string][]net.Listener) (*door, error) {
+	l, err := listen(s.config.Admin, 0o600, inherited)
+	if err != nil {
+		return nil, fmt.Errorf("admin door %s: %w", s.config.Admin, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Registry: s.metrics.registry}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		// A full queue is no reason to be taken out of service: then nobody would answer.
+		if s.isStopping() {
+			http.Error(w, "shutting down", http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "ok\n")
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: keepAlive}
+	d := &door{kind: "http", listener: l, unix: l.Addr().Network() == "unix", run: srv.Serve, kill: srv.Close}
+	d.stop = func(ctx context.Context) error { return srv.Shutdown(ctx) }
+	return d, nil
+}

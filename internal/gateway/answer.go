@@ -1,0 +1,208 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"warmcgi/internal/cgi"
+)
+
+const (
+	// flushAfter is how long a piece of an answer of unknown length may wait for
+	// more to go with it. It is the most that streaming adds, and it lets a short
+	// answer leave in one piece, with its length.
+	flushAfter = 2 * time.Millisecond
+	// spliceFrom is the announced length from which the body is moved within the
+	// kernel.
+	spliceFrom = 64 << 10
+	// writeStall is how long a client may take nothing of an answer.
+	writeStall = 60 * time.Second
+)
+
+// splicer is a body that can move itself to a connection without being copied.
+type splicer interface{ spliceTo(*conn) (int64, error) }
+
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
+// send turns a script's answer into HTTP: this is the one place. It returns an error
+// before anything was sent; afterwards, a failure breaks the connection.
+func (x *exchange) send(res *cgi.Response) error {
+	defer res.Body.Close()
+	if res.Raw {
+		return x.sendRaw(res)
+	}
+	h := x.Header()
+	for name, values := range res.Header {
+		h[name] = values
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // net/http would guess one, which can be an attack
+	}
+	bare := x.r.Method == http.MethodHead || res.Status == http.StatusNoContent || res.Status == http.StatusNotModified
+	if res.Length >= 0 && res.Status != http.StatusNoContent {
+		h["Content-Length"] = []string{strconv.FormatInt(res.Length, 10)}
+	}
+	if res.Reason != "" && x.canHijack() {
+		if err := x.hijack(); err != nil {
+			return err
+		}
+		x.ResponseWriter.(*rawWriter).reason = res.Reason
+	}
+	if bare {
+		return x.sendBare(res)
+	}
+	return x.sendBody(res)
+}
+
+// sendBare sends a head alone. What the script writes behind it is taken from it,
+// so that it can come to its end.
+func (x *exchange) sendBare(res *cgi.Response) error {
+	x.head(res)
+	x.flush()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		x.s.log.Debug("the end of an answer without a body", "id", x.id, "err", err)
+	}
+	return nil
+}
+
+// sendBody copies the body: each piece goes out at most flushAfter after it came,
+// and pieces that come faster go together.
+func (x *exchange) sendBody(res *cgi.Response) error {
+	pooled := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(pooled)
+	buf := *pooled
+	have := 0    // octets in buf
+	held := true // something was not flushed yet; at first the head
+	for {
+		var n int
+		var err error
+		if held {
+			n, err = res.Body.ReadWithin(buf[have:], flushAfter)
+		} else {
+			n, err = res.Body.Read(buf[have:])
+		}
+		have, held = have+n, held || n > 0
+		if err == nil && have < len(buf) {
+			continue
+		}
+		dry := errors.Is(err, os.ErrDeadlineExceeded)
+		broken := err != nil && err != io.EOF && !dry
+		if broken && have == 0 && x.status == 0 {
+			return err // nothing was sent: there can still be an error page
+		}
+		if err == io.EOF && x.status == 0 && res.Length < 0 {
+			x.Header()["Content-Length"] = []string{strconv.Itoa(have)}
+		}
+		if werr := x.write(res, buf[:have], dry || broken); werr != nil {
+			return werr
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if broken {
+			return err
+		}
+		if have, held = 0, !dry; res.Length >= spliceFrom {
+			return x.splice(res)
+		}
+	}
+}
+
+// write sends a piece, behind the head if that is still to go.
+func (x *exchange) write(res *cgi.Response, b []byte, flush bool) error {
+	x.head(res)
+	if len(b) > 0 {
+		if _, err := x.Write(b); err != nil {
+			return x.writeFailed(err)
+		}
+	}
+	if flush {
+		if err := x.flush(); err != nil {
+			return x.writeFailed(err)
+		}
+	}
+	return nil
+}
+
+// head sends the head, once.
+func (x *exchange) head(res *cgi.Response) {
+	x.stallAfter(writeStall)
+	if x.status != 0 {
+		return
+	}
+	if w, ok := x.ResponseWriter.(interface{ WriteStatus(int, string) }); ok && res.Reason != "" {
+		x.status = res.Status
+		w.WriteStatus(res.Status, res.Reason)
+		return
+	}
+	x.WriteHeader(res.Status)
+}
+
+// splice hands the rest of the body to the connection.
+func (x *exchange) splice(res *cgi.Response) error {
+	src, ok := newSpliceBody(res.Body)
+	if !ok || x.conn == nil || x.hijacked || x.r.ProtoMajor != 1 || x.r.TLS != nil {
+		_, err := io.CopyBuffer(struct{ io.Writer }{x}, stallGuard{x, res.Body}, make([]byte, 64<<10))
+		return x.copied(err)
+	}
+	_, err := x.ReadFrom(src)
+	return x.copied(err)
+}
+
+// copied tells a failing script from a failing client.
+func (x *exchange) copied(err error) error {
+	var script scriptError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &script):
+		x.flush()
+		return script.error
+	default:
+		return x.writeFailed(err)
+	}
+}
+
+// scriptError marks an error as the reading side's in a copy.
+type scriptError struct{ error }
+
+func (e scriptError) Unwrap() error { return e.error }
+
+// stallGuard renews the write deadline with every read.
+type stallGuard struct {
+	x *exchange
+	r io.Reader
+}
+
+func (g stallGuard) Read(b []byte) (int, error) {
+	n, err := g.r.Read(b)
+	g.x.stallAfter(writeStall)
+	if err != nil && err != io.EOF {
+		err = scriptError{err}
+	}
+	return n, err
+}
+
+func (x *exchange) flush() error {
+	return http.NewResponseController(x.ResponseWriter).Flush()
+}
+
+// stallAfter bounds the next write.
+func (x *exchange) stallAfter(d time.Duration) {
+	http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(d))
+}
+
+// writeFailed is a write error: whatever its cause, the client will not get the
+// rest.
+func (x *exchange) writeFailed(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%w: it took nothing for %v", cgi.ErrGone, writeStall)
+	}
+	return fmt.Errorf("%w: %w", cgi.ErrGone, err)
+}

@@ -1,0 +1,122 @@
+package gateway
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"warmcgi/internal/config"
+)
+
+// client is who asks, and how: as the connection has it, or as a trusted proxy says.
+type client struct {
+	addr  string // host:port, or a host alone where the port is not known
+	https bool
+	host  string // of X-Forwarded-Host, or ""
+	port  string // of the server as the client sees it, or ""
+}
+
+// clientOf believes the fields of proxies in trusted only. The address is the first
+// from the right that is not a trusted proxy's: what stands left of it is whatever
+// the client made up.
+func clientOf(r *http.Request, trusted config.Prefixes, unix bool) client {
+	c := client{addr: r.RemoteAddr, https: r.TLS != nil}
+	if len(trusted) == 0 || !isTrusted(r.RemoteAddr, trusted, unix) {
+		return c
+	}
+	fwd := forwarded(r.Header)
+	for i := len(fwd) - 1; i >= 0; i-- {
+		addr, err := netip.ParseAddr(hostOf(fwd[i].addr))
+		if err != nil {
+			break // "unknown", or an obfuscated name (RFC 7239 section 6.3)
+		}
+		c.addr = fwd[i].addr
+		if fwd[i].proto != "" {
+			c.https = strings.EqualFold(fwd[i].proto, "https")
+		}
+		if fwd[i].host != "" {
+			c.host = fwd[i].host
+		}
+		if !trusted.Contains(addr) {
+			break
+		}
+	}
+	if p := lastOf(r.Header, "X-Forwarded-Proto"); p != "" {
+		c.https = strings.EqualFold(p, "https")
+		c.port = ""
+	}
+	if h := lastOf(r.Header, "X-Forwarded-Host"); h != "" {
+		c.host = h
+	}
+	if c.port = lastOf(r.Header, "X-Forwarded-Port"); strings.Trim(c.port, "0123456789") != "" || len(c.port) > 5 {
+		c.port = ""
+	}
+	if c.port == "" && (c.https || c.host != "") {
+		c.port = "80"
+		if c.https {
+			c.port = "443"
+		}
+	}
+	return c
+}
+
+func isTrusted(remote string, trusted config.Prefixes, unix bool) bool {
+	if unix {
+		return trusted.ContainsUnix()
+	}
+	addr, err := netip.ParseAddr(hostOf(remote))
+	return err == nil && trusted.Contains(addr)
+}
+
+// hop is what one proxy says of the one before it.
+type hop struct{ addr, proto, host string }
+
+// forwarded reads the Forwarded field (RFC 7239), or X-Forwarded-For where there is
+// none.
+func forwarded(h http.Header) []hop {
+	var hops []hop
+	if fields := h["Forwarded"]; len(fields) > 0 {
+		for element := range strings.SplitSeq(strings.Join(fields, ","), ",") {
+			var e hop
+			for pair := range strings.SplitSeq(element, ";") {
+				name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+				value = strings.Trim(value, `"`)
+				switch strings.ToLower(name) {
+				case "for":
+					e.addr = value
+				case "proto":
+					e.proto = value
+				case "host":
+					e.host = value
+				}
+			}
+			hops = append(hops, e)
+		}
+		return hops
+	}
+	for _, field := range h["X-Forwarded-For"] {
+		for a := range strings.SplitSeq(field, ",") {
+			hops = append(hops, hop{addr: strings.TrimSpace(a)})
+		}
+	}
+	return hops
+}
+
+// lastOf is the value that the nearest proxy has set.
+func lastOf(h http.Header, name string) string {
+	v := h[name]
+	if len(v) == 0 {
+		return ""
+	}
+	list := v[len(v)-1]
+	return strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])
+}
+
+// hostOf is an address without its port and its brackets.
+func hostOf(addr string) string {
+	if h, _, err := net.SplitHostPort(addr); err == nil {
+		return h
+	}
+	return strings.Trim(addr, "[]")
+}

@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// probeAfter is how long after a client has shut its sending side it is asked
+// whether it is still there.
+const probeAfter = 500 * time.Millisecond
+
+// conn is a client's connection under [http.Server]. It tells a client that has
+// gone from one that has only shut its sending side (`printf … | nc`, and many
+// small programs): net/http takes either for gone.
+//
+// While a request is answered, net/http reads one octet ahead to see the client
+// leave. The end of file that it would see is held back here until the connection
+// is dead in both directions. On a Unix socket the kernel says so; TCP tells the two
+// apart only when something is sent, so a client that waits for the head of an
+// answer is sent an interim response (102, RFC 9110 section 15.2): one that has gone
+// answers with a reset. Without that, TCP keep-alive notices within about a minute.
+type conn struct {
+	net.Conn
+	raw syscall.RawConn // nil where there is none
+
+	mu    sync.Mutex
+	mayBe bool // an interim response may be sent now
+}
+
+func newConn(c net.Conn) *conn {
+	cc := &conn{Conn: c}
+	if s, ok := c.(syscall.Conn); ok {
+		cc.raw, _ = s.SyscallConn()
+	}
+	return cc
+}
+
+// Read holds an end of file back from the read-ahead, which is the only read of one
+// octet that net/http does (TestAClientThatOnlyShutsItsSendingSide guards this).
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err == io.EOF && len(b) == 1 && c.raw != nil {
+		err = c.awaitDeath()
+	}
+	return n, err
+}
+
+// awaitDeath returns when the connection is dead, or the read's deadline is past.
+func (c *conn) awaitDeath() error {
+	timer := time.AfterFunc(probeAfter, c.probe)
+	defer timer.Stop()
+	if t, ok := c.Conn.(*net.TCPConn); ok {
+		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 6})
+	}
+	if err := c.raw.Read(hungUp); err != nil {
+		return err
+	}
+	return io.EOF
+}
+
+// probe makes a client that has gone say so.
+func (c *conn) probe() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mayBe {
+		c.mayBe = false
+		c.Conn.Write([]byte("HTTP/1.1 102 Processing\r\n\r\n")) // a failure shows at the next write
+	}
+}
+
+// waiting says that a request is being worked on and nothing of its answer was
+// sent yet (on), or not (off).
+func (c *conn) waiting(on bool) {
+	c.mu.Lock()
+	c.mayBe = on
+	c.mu.Unlock()
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	c.waiting(false)
+	return c.Conn.Write(b)
+}
+
+// ReadFrom lets net/http hand over a whole body: a file goes by sendfile, a
+// script's output by splice.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	c.waiting(false)
+	if s, ok := r.(splicer); ok && c.raw != nil {
+		return s.spliceTo(c)
+	}
+	if rf, ok := c.Conn.(io.ReaderFrom); ok {
+		return rf.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}
+
+// CloseWrite is what net/http does before it closes a connection on which the
+// client may still be sending.
+func (c *conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
+}
+
+// connListener makes every connection a *conn.
+type connListener struct{ net.Listener }
+
+func (l connListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return newConn(c), nil
+}
+
+type connKey struct{}
+
+// withConn is for [http.Server.ConnContext].
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// connOf is the connection of a request, or nil.
+func connOf(ctx context.Context) *conn {
+	c, _ := ctx.Value(connKey{}).(*conn)
+	return c
+}

@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"html"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"warmcgi/internal/urlpath"
+)
+
+// An exchange is one request on its way through the gateway, and the
+// [http.ResponseWriter] of its answer: what was sent is counted here, for the access
+// log and the metrics.
+type exchange struct {
+	http.ResponseWriter
+	s     *Server
+	r     *http.Request // the one that is being answered: a local redirect replaces it
+	first *http.Request // the client's
+
+	id     string
+	began  time.Time
+	client client
+	conn   *conn             // nil on FastCGI doors
+	params map[string]string // of a FastCGI door, or nil
+
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	path      urlpath.Path
+	route     *route
+	user      string      // who has logged in
+	body      *clientBody // nil before it is wanted
+	redirects int         // local ones so far
+
+	script   string // SCRIPT_NAME
+	mode     string // metric label: spawn, files, or "" for answers of the gateway's own
+	status   int
+	bytes    int64
+	err      error // what went wrong, if anything did
+	hijacked bool
+}
+
+// WriteHeader notes the status; informational ones pass.
+func (x *exchange) WriteHeader(code int) {
+	if x.status == 0 && code >= 200 {
+		x.status = code
+	}
+	x.ResponseWriter.WriteHeader(code)
+}
+
+func (x *exchange) Write(b []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	n, err := x.ResponseWriter.Write(b)
+	x.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom keeps sendfile and splice within reach.
+func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	n, err := io.Copy(x.ResponseWriter, r)
+	x.bytes += n
+	return n, err
+}
+
+// Unwrap is for [http.ResponseController].
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// fail answers with the status of an error, or, when the answer has begun, breaks
+// the connection: a client must never take a part for the whole.
+func (x *exchange) fail(err error) {
+	x.err = err
+	code, why := statusOf(err)
+	x.s.metrics.errors.WithLabelValues(why).Inc()
+	x.logFailure(code, why, err)
+	if x.status != 0 || x.hijacked || code == statusClientGone {
+		if x.status == 0 {
+			x.status = code
+		}
+		panic(http.ErrAbortHandler)
+	}
+	h := x.Header()
+	closing := h["Connection"]
+	clear(h)
+	if closing != nil {
+		h["Connection"] = closing
+	}
+	switch code {
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", "1")
+	case http.StatusMethodNotAllowed:
+		h.Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")
+	}
+	x.errorPage(code)
+}
+
+// logFailure says why, at the level of whose fault it is.
+func (x *exchange) logFailure(code int, why string, err error) {
+	level := slog.LevelError
+	switch {
+	case code == statusClientGone || code == http.StatusNotFound:
+		level = slog.LevelDebug
+	case code < 500:
+		level = slog.LevelInfo
+	case code == http.StatusServiceUnavailable || code == http.StatusNotImplemented:
+		level = slog.LevelWarn
+	}
+	x.s.log.Log(context.Background(), level, "request failed", "id", x.id, "status", code, "why", why,
+		"method", x.r.Method, "url", x.r.URL.RequestURI(), "err", err)
+}
+
+// errorPage says no more than the status and the id under which the log says why.
+func (x *exchange) errorPage(code int) {
+	text := http.StatusText(code)
+	page := fmt.Sprintf("<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n<p>Request %s\n", code, text, code, text, html.EscapeString(x.id))
+	h := x.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(page)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	x.WriteHeader(code)
+	if x.r.Method != http.MethodHead {
+		io.WriteString(x, page)
+	}
+}
+
+// redirect sends the client to another path of this site.
+func (x *exchange) redirect(path string) {
+	h := x.Header()
+	h.Set("Location", path)
+	x.errorPage(http.StatusMovedPermanently)
+}
+
+// asked is the request as the client made it.
+func (x *exchange) asked() *http.Request { return x.first }
+
+var _ io.ReaderFrom = (*exchange)(nil)

@@ -1,0 +1,155 @@
+package gateway
+
+import (
+	"fmt"
+	"html"
+	"io/fs"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+
+	"warmcgi/internal/urlpath"
+)
+
+// serveFiles: the path names a file, or a script among the files.
+func (x *exchange) serveFiles(rt *route, rest urlpath.Path) error {
+	f, err := urlpath.Walk(rt.Files.Root, rest, rt.rules)
+	if err != nil {
+		return err
+	}
+	if f.Info.IsDir() {
+		return x.serveFolder(rt, f, rt.Files.Index, rt.Files.Listing, func(f urlpath.Found) error { return x.serveFile(rt, f) })
+	}
+	return x.serveFile(rt, f)
+}
+
+// serveFile runs a script and sends any other file.
+func (x *exchange) serveFile(rt *route, f urlpath.Found) error {
+	if rt.isScript[filepath.Ext(f.File)] {
+		return x.serveFound(rt, f)
+	}
+	if len(f.Rest) > 0 {
+		return fmt.Errorf("%s is a file, not a folder: %w", f.File, errNotFound)
+	}
+	return x.sendStatic(f.File, f.Info)
+}
+
+// serveFolder answers for a folder: by the first index that is there, by a listing
+// where that is wanted.
+func (x *exchange) serveFolder(rt *route, f urlpath.Found, index []string, listing bool, serve func(urlpath.Found) error) error {
+	if !strings.HasSuffix(x.r.URL.Path, "/") {
+		// Relative links need the slash.
+		x.redirect(withQuery((&url.URL{Path: x.path.Clean() + "/"}).EscapedPath(), x.r.URL.RawQuery))
+		return nil
+	}
+	for _, name := range index {
+		in, err := urlpath.Walk(f.File, urlpath.Path{name}, rt.rules)
+		if err != nil || in.Info.IsDir() {
+			continue
+		}
+		in.Used = append(f.Used[:len(f.Used):len(f.Used)], name)
+		return serve(in)
+	}
+	if listing {
+		return x.list(rt, f)
+	}
+	return fmt.Errorf("%s has no index, and listing is off: %w", f.File, errForbidden)
+}
+
+// encodings are the precompressed siblings that may stand in for a file, best first.
+var encodings = []struct{ name, ext string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}}
+
+// sendStatic sends a file: ranges, conditions and sendfile are net/http's.
+func (x *exchange) sendStatic(file string, info fs.FileInfo) error {
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		return fmt.Errorf("%s of a file: %w", x.r.Method, errMethod)
+	}
+	h := x.Header()
+	ctype := h.Get("Content-Type")
+	if ctype == "" {
+		if ctype = mime.TypeByExtension(filepath.Ext(file)); ctype == "" {
+			ctype = "application/octet-stream" // never guessed from the contents
+		}
+	}
+	x.mode = "files"
+	compressed := false
+	for _, e := range encodings {
+		sib, err := os.Lstat(file + e.ext)
+		if err != nil || !sib.Mode().IsRegular() || sib.ModTime().Before(info.ModTime()) {
+			continue
+		}
+		if !compressed {
+			h.Add("Vary", "Accept-Encoding")
+			compressed = true
+		}
+		if accepts(x.r.Header, e.name) {
+			h.Set("Content-Encoding", e.name)
+			file, info = file+e.ext, sib
+			break
+		}
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h.Set("Content-Type", ctype)
+	h.Set("ETag", `"`+strconv.FormatInt(info.ModTime().UnixNano(), 36)+"-"+strconv.FormatInt(info.Size(), 36)+`"`)
+	x.stallAfter(staticStall(info.Size()))
+	http.ServeContent(x, x.r, "", info.ModTime(), f)
+	return nil
+}
+
+// accepts reads Accept-Encoding (RFC 9110 section 12.5.3).
+func accepts(h http.Header, coding string) bool {
+	for _, field := range h["Accept-Encoding"] {
+		for item := range strings.SplitSeq(field, ",") {
+			name, params, _ := strings.Cut(item, ";")
+			if strings.EqualFold(strings.TrimSpace(name), coding) {
+				_, q, _ := strings.Cut(params, "q=")
+				return strings.Trim(q, " 0.") != "" || !strings.Contains(params, "q=")
+			}
+		}
+	}
+	return false
+}
+
+// list shows a folder. What is never served is not shown either.
+func (x *exchange) list(rt *route, f urlpath.Found) error {
+	entries, err := os.ReadDir(f.File)
+	if err != nil {
+		return err
+	}
+	sort.SliceStable(entries, func(i, j int) bool { return entries[i].IsDir() && !entries[j].IsDir() })
+	title := html.EscapeString(x.path.Clean())
+	var b strings.Builder
+	fmt.Fprintf(&b, "<!doctype html>\n<meta charset=\"utf-8\">\n<title>%s</title>\n<h1>%s</h1>\n<ul>\n", title, title)
+	if len(f.Used) > 0 {
+		b.WriteString("<li><a href=\"../\">../</a>\n")
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if _, err := urlpath.Walk(f.File, urlpath.Path{name}, rt.rules); err != nil {
+			continue
+		}
+		if e.IsDir() {
+			name += "/"
+		}
+		fmt.Fprintf(&b, "<li><a href=\"./%s\">%s</a>\n", html.EscapeString(url.PathEscape(e.Name()))+name[len(e.Name()):], html.EscapeString(name))
+	}
+	b.WriteString("</ul>\n")
+	x.mode = "files"
+	h := x.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	x.WriteHeader(http.StatusOK)
+	if x.r.Method != http.MethodHead {
+		x.Write([]byte(b.String()))
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"fmt"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"warmcgi/internal/urlpath"
+)
+
+// serveNamed runs the program that the front server of a FastCGI door names: nginx,
+// Apache or lighttpd has done the routing, and the gateway takes the place of
+// fcgiwrap. SCRIPT_FILENAME may carry the extra path behind the program's name; the
+// file system says where it ends. Only programs in the door's folders are run.
+func (x *exchange) serveNamed(d *door) error {
+	name := x.params["SCRIPT_FILENAME"]
+	if name == "" {
+		name = x.params["DOCUMENT_ROOT"] + x.params["SCRIPT_NAME"]
+	}
+	if !filepath.IsAbs(name) {
+		return fmt.Errorf("SCRIPT_FILENAME %q of the front server is not an absolute path: %w", name, errNotFound)
+	}
+	for _, dir := range d.scripts {
+		below, ok := strings.CutPrefix(name, strings.TrimSuffix(dir, "/")+"/")
+		if !ok {
+			continue
+		}
+		p := urlpath.Path(strings.Split(below, "/"))
+		for _, seg := range p {
+			if seg == ".." || seg == "." || strings.IndexByte(seg, 0) >= 0 {
+				return fmt.Errorf("%w: SCRIPT_FILENAME %q", urlpath.ErrBadPath, name)
+			}
+		}
+		f, err := urlpath.Walk(dir, p, d.named.rules)
+		if err != nil {
+			return err
+		}
+		if f.Info.IsDir() {
+			return fmt.Errorf("SCRIPT_FILENAME %s is a folder: %w", name, errForbidden)
+		}
+		return x.serveFront(d.named, f)
+	}
+	return fmt.Errorf("SCRIPT_FILENAME %s is in none of the door's `scripts` folders: %w", name, errForbidden)
+}
+
+// serveFront runs what serveNamed has found.
+func (x *exchange) serveFront(rt *route, f urlpath.Found) error {
+	x.route = rt
+	if f.Info.Mode().Perm()&0o111 == 0 {
+		return fmt.Errorf("script %s is not executable: %w", f.File, errForbidden)
+	}
+	sc := scriptCall{file: f.File, name: x.params["SCRIPT_NAME"], info: x.params["PATH_INFO"]}
+	if rest := f.Rest.String(); rest != "" {
+		sc.name, sc.info = strings.TrimSuffix(sc.name, rest), rest
+	} else if sc.info != "" {
+		// Some configurations send both the whole path as SCRIPT_NAME and PATH_INFO.
+		if name, ok := strings.CutSuffix(sc.name, sc.info); ok && strings.HasSuffix(name, "/"+filepath.Base(f.File)) {
+			sc.name = name
+		}
+	}
+	return x.serveScript(rt, sc)
+}
+
+// ours are the variables of which the front server's word does not count: they
+// follow from the request itself and from the split of the path.
+var ours = map[string]bool{
+	"GATEWAY_INTERFACE": true, "REQUEST_METHOD": true, "QUERY_STRING": true,
+	"CONTENT_LENGTH": true, "CONTENT_TYPE": true, "FCGI_ROLE": true,
+	"SCRIPT_NAME": true, "SCRIPT_FILENAME": true, "PATH_INFO": true, "PATH_TRANSLATED": true,
+}
+
+// emptyIsUnset are those that front servers send empty where RFC 3875 has them unset.
+var emptyIsUnset = map[string]bool{"REMOTE_USER": true, "AUTH_TYPE": true, "HTTPS": true, "REMOTE_IDENT": true, "REMOTE_HOST": true}
+
+// frontVars are the variables that the front server sets over or beside ours:
+// SERVER_NAME and REMOTE_USER as it knows them, and whatever its configuration adds
+// (fastcgi_param GIT_PROJECT_ROOT …).
+func (x *exchange) frontVars(rt *route) []string {
+	var v []string
+	for name, value := range x.params {
+		switch {
+		case ours[name], strings.HasPrefix(name, "HTTP_"), name == "" || strings.ContainsAny(name, "=\x00"):
+		case strings.IndexByte(value, 0) >= 0, value == "" && emptyIsUnset[name]:
+		case rt.auth != nil && (name == "REMOTE_USER" || name == "AUTH_TYPE"):
+		case name == "DOCUMENT_ROOT" && rt.docRoot != "":
+		case name == "REMOTE_ADDR" || name == "REMOTE_PORT": // in client, by way of trusted_proxies
+		default:
+			v = append(v, name+"="+value)
+		}
+	}
+	sort.Strings(v)
+	return v
+}
+
+// override puts the variables of over in the place of those with the same name.
+func override(vars, over []string) []string {
+	if len(over) == 0 {
+		return vars
+	}
+	set := make(map[string]bool, len(over))
+	for _, v := range over {
+		set[v[:strings.IndexByte(v, '=')]] = true
+	}
+	kept := vars[:0]
+	for _, v := range vars {
+		if !set[v[:strings.IndexByte(v, '=')]] {
+			kept = append(kept, v)
+		}
+	}
+	return append(kept, over...)
+}

@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"path"
+	"runtime"
+	"sort"
+	"strings"
+	"time"
+
+	"warmcgi/internal/cgi"
+	"warmcgi/internal/config"
+	"warmcgi/internal/urlpath"
+)
+
+// route is one of the configuration's, made ready for requests.
+type route struct {
+	config.Route
+	env      []string // base environment, NAME=value, sorted
+	docRoot  string
+	auth     *basicAuth // nil: anybody
+	timeouts cgi.Timeouts
+	queue    cgi.QueueLimits
+	maxBody  int64
+	rules    urlpath.Rules
+	isScript map[string]bool // extensions within files
+}
+
+// newRoute resolves what a request should not have to.
+func newRoute(c *config.Config, r config.Route) (*route, error) {
+	rt := &route{
+		Route:   r,
+		env:     environ(c.Env, r.Env),
+		docRoot: r.DocumentRoot,
+		timeouts: cgi.Timeouts{
+			FirstByte: time.Duration(r.Timeout.FirstByte),
+			Idle:      time.Duration(r.Timeout.Idle),
+			Total:     time.Duration(r.Timeout.Total),
+			Grace:     time.Duration(r.Timeout.Grace),
+		},
+		queue: cgi.QueueLimits{
+			Running: int64(r.Workers.Max),
+			Length:  r.Queue.Length,
+			Wait:    time.Duration(r.Queue.Wait),
+		},
+		maxBody:  int64(r.Body.Max),
+		rules:    urlpath.Rules{Follow: r.Symlinks == config.SymlinksFollow},
+		isScript: map[string]bool{},
+	}
+	if rt.queue.Running == 0 {
+		rt.queue.Running = defaultPerScript()
+	}
+	if rt.maxBody == 0 {
+		rt.maxBody = 1<<63 - 2
+	}
+	switch {
+	case rt.docRoot != "":
+	case c.DocumentRoot != "":
+		rt.docRoot = c.DocumentRoot
+	case r.Files != nil:
+		rt.docRoot = r.Files.Root
+	case r.CGI != nil && r.CGI.Dir != "":
+		rt.docRoot = r.CGI.Dir
+	case r.CGI != nil:
+		rt.docRoot = path.Dir(r.CGI.Program)
+	}
+	if r.Files != nil {
+		for _, ext := range r.Files.Scripts {
+			rt.isScript[ext] = true
+		}
+	}
+	if r.Auth != nil && r.Auth.Basic != nil {
+		a, err := newBasicAuth(r.Auth.Basic.Realm, r.Auth.Basic.Htpasswd)
+		if err != nil {
+			return nil, err
+		}
+		rt.auth = a
+	}
+	return rt, nil
+}
+
+// environ is the base environment of a route's scripts, as exec wants it.
+func environ(base, own config.Env) []string {
+	merged := make(map[string]string, len(base)+len(own))
+	for _, env := range []config.Env{base, own} {
+		for name, value := range env {
+			merged[name] = value
+		}
+	}
+	list := make([]string, 0, len(merged))
+	for name, value := range merged {
+		list = append(list, name+"="+value)
+	}
+	sort.Strings(list)
+	return list
+}
+
+// defaultPerScript is workers.max where the configuration leaves it to us: enough
+// for scripts that wait for something, few enough that a machine full of
+// interpreters still turns.
+func defaultPerScript() int64 { return int64(max(32, 16*runtime.NumCPU())) }
+
+// defaultProcesses is max_processes where the configuration leaves it to us.
+func defaultProcesses() int64 { return int64(max(256, 64*runtime.NumCPU())) }
+
+// routeTable finds the longest path.
+type routeTable []*route
+
+func newRouteTable(c *config.Config) (routeTable, error) {
+	var t routeTable
+	for _, r := range c.Routes {
+		rt, err := newRoute(c, r)
+		if err != nil {
+			return nil, err
+		}
+		t = append(t, rt)
+	}
+	sort.SliceStable(t, func(i, j int) bool { return len(t[i].Path) > len(t[j].Path) })
+	return t, nil
+}
+
+// find returns the route of a path and what is left of the path behind the route's.
+// When only a slash at the end is missing, it returns where to redirect to.
+func (t routeTable) find(p urlpath.Path) (rt *route, rest urlpath.Path, redirect string) {
+	for _, r := range t {
+		if rest, ok := p.Match(r.Path); ok {
+			return r, rest, ""
+		}
+		if strings.HasSuffix(r.Path, "/") && p.Clean()+"/" == r.Path {
+			return nil, nil, r.Path
+		}
+	}
+	return nil, nil, ""
+}
+
+// label is what the metrics call the route.
+func (rt *route) label() string {
+	if rt == nil {
+		return ""
+	}
+	return rt.Path
+}

@@ -1,0 +1,202 @@
+package gateway
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"warmcgi/internal/cgi"
+	"warmcgi/internal/config"
+	"warmcgi/internal/urlpath"
+)
+
+// smallBody is the largest body of known length that is received before the script
+// starts: it fits into a pipe, so the script never waits for the client.
+const smallBody = 64 << 10
+
+// serveProgram: all of the route's URLs belong to one program.
+func (x *exchange) serveProgram(rt *route, rest urlpath.Path) error {
+	return x.serveScript(rt, scriptCall{
+		file: rt.CGI.Program,
+		args: rt.CGI.Args,
+		name: strings.TrimSuffix(urlpath.Path(x.path[:len(x.path)-len(rest)]).Clean(), "/"),
+		info: rest.String(),
+	})
+}
+
+// serveDir: the path names a program in a folder; what follows it is PATH_INFO.
+func (x *exchange) serveDir(rt *route, rest urlpath.Path) error {
+	f, err := urlpath.Walk(rt.CGI.Dir, rest, rt.rules)
+	if err != nil {
+		return err
+	}
+	if f.Info.IsDir() {
+		return x.serveFolder(rt, f, rt.CGI.Index, rt.CGI.Listing, func(f urlpath.Found) error { return x.serveIn(rt, f) })
+	}
+	return x.serveIn(rt, f)
+}
+
+// serveIn runs a program of a folder, if it is one that may be run.
+func (x *exchange) serveIn(rt *route, f urlpath.Found) error {
+	if !matchesAny(rt.CGI.Only, filepath.Base(f.File)) {
+		return fmt.Errorf("%s is not one of `only`: %w", f.File, errNotFound)
+	}
+	return x.serveFound(rt, f)
+}
+
+// serveFound runs the file that a walk has found.
+func (x *exchange) serveFound(rt *route, f urlpath.Found) error {
+	sc := scriptCall{
+		file: f.File,
+		name: strings.TrimSuffix(x.prefix(rt), "/") + f.Used.String(),
+		info: f.Rest.String(),
+	}
+	if f.Info.Mode().Perm()&0o111 == 0 {
+		// What Apache's Action sets, and php-cgi insists on.
+		sc.extra = []string{"REDIRECT_STATUS=200"}
+		if sc.interpreter = rt.Interpreters[filepath.Ext(f.File)]; sc.interpreter == "" {
+			return fmt.Errorf("script %s is not executable, and no interpreter is set for %q: %w", f.File, filepath.Ext(f.File), errForbidden)
+		}
+	}
+	return x.serveScript(rt, sc)
+}
+
+// prefix is the route's path as SCRIPT_NAME has it.
+func (x *exchange) prefix(rt *route) string { return path.Clean(rt.Path) }
+
+// scriptCall is a script and the way the URL named it.
+type scriptCall struct {
+	file, interpreter string
+	args              []string
+	name, info        string   // SCRIPT_NAME, PATH_INFO
+	extra             []string // further variables
+}
+
+// serveScript makes HTTP a [cgi.Request], has it answered, and sends the answer:
+// this is the one place.
+func (x *exchange) serveScript(rt *route, sc scriptCall) error {
+	x.script, x.mode = sc.name, string(config.ModeSpawn)
+	req := &cgi.Request{
+		ID: x.id,
+		Script: cgi.Script{
+			Name:        sc.name,
+			File:        sc.file,
+			Dir:         filepath.Dir(sc.file),
+			Interpreter: sc.interpreter,
+			Args:        append(sc.args[:len(sc.args):len(sc.args)], cgi.IndexedArgs(x.r.Method, x.r.URL.RawQuery)...),
+			NPH:         strings.HasPrefix(filepath.Base(sc.file), "nph-"),
+		},
+		Route:   rt.label(),
+		Env:     rt.env,
+		Timeout: rt.timeouts,
+		Queue:   rt.queue,
+	}
+	if rt.OnDisconnect == config.DisconnectFinish {
+		req.Disconnect = cgi.Finish
+	}
+	spooled, err := x.takeBody(rt, req)
+	if err != nil {
+		return err
+	}
+	if spooled != nil {
+		defer spooled.Close()
+	}
+	req.Vars = override(cgi.Vars(x.r, x.meta(rt, sc, req)), append(x.frontVars(rt), sc.extra...))
+	req.AtEnd(func(e cgi.Exit) { x.s.metrics.ended(rt, req, e) })
+	res, err := x.s.backend.RoundTrip(x.ctx, req)
+	if err != nil {
+		return err
+	}
+	if to := res.LocalRedirect(); to != "" {
+		io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		return x.redirectLocally(to)
+	}
+	if done, err := x.sendFile(rt, res); done || err != nil {
+		return err
+	}
+	return x.send(res)
+}
+
+// meta is what the meta-variables are made of.
+func (x *exchange) meta(rt *route, sc scriptCall, req *cgi.Request) *cgi.Meta {
+	m := &cgi.Meta{
+		ID:                x.id,
+		ScriptName:        sc.name,
+		PathInfo:          sc.info,
+		ScriptFilename:    sc.file,
+		DocumentRoot:      cmp.Or(rt.docRoot, x.params["DOCUMENT_ROOT"]),
+		ServerAdmin:       x.s.config.ServerAdmin,
+		LocalAddr:         x.localAddr(),
+		ServerPort:        x.client.port,
+		RemoteAddr:        x.client.addr,
+		HTTPS:             x.client.https,
+		RequestURI:        x.requestURI(),
+		User:              x.user,
+		PassAuthorization: rt.Authorization == config.AuthorizationPass,
+		Length:            -1,
+	}
+	if x.user != "" {
+		m.AuthType = "Basic"
+	}
+	if req.Body != nil || x.r.Header["Content-Length"] != nil {
+		m.Length = req.Length
+	}
+	return m
+}
+
+// takeBody gives the request its body. One of unknown length is spooled, so that
+// CONTENT_LENGTH is true; so is a small one, which costs nothing and keeps a slow
+// client from holding a process. Others stream.
+func (x *exchange) takeBody(rt *route, req *cgi.Request) (*cgi.Spooled, error) {
+	r := x.r
+	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	if r.ContentLength > rt.maxBody {
+		return nil, fmt.Errorf("%w: %d octets, the limit is %d", cgi.ErrBodyTooLarge, r.ContentLength, rt.maxBody)
+	}
+	x.body = newClientBody(x.ResponseWriter, r, time.Duration(rt.Timeout.Idle))
+	stream := r.ContentLength > smallBody && rt.Body.Buffer != config.BufferSpool
+	if stream && !req.Script.NPH { // an nph- script takes the connection over, so its body must be off it
+		if r.ProtoMajor == 1 {
+			http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
+		}
+		req.Body, req.Length = x.body, r.ContentLength
+		return nil, nil
+	}
+	c := cgi.SpoolConfig{Max: rt.maxBody, Memory: int64(rt.Body.Memory), Size: r.ContentLength}
+	if r.ContentLength > 0 && r.ContentLength <= smallBody {
+		c.Memory = math.MaxInt32
+	}
+	s, err := cgi.Spool(x.body, c)
+	if err != nil {
+		return nil, err
+	}
+	req.Body, req.Length = s, s.Len()
+	return s, nil
+}
+
+// localAddr is where the request came in, or "".
+func (x *exchange) localAddr() string {
+	if a, ok := x.r.Context().Value(http.LocalAddrContextKey).(interface{ Network() string }); ok && strings.HasPrefix(a.Network(), "tcp") {
+		return a.(interface{ String() string }).String()
+	}
+	return ""
+}
+
+// matchesAny reports whether a name matches one of the patterns; none is all.
+func matchesAny(patterns []string, name string) bool {
+	for _, p := range patterns {
+		if ok, _ := path.Match(p, name); ok {
+			return true
+		}
+	}
+	return len(patterns) == 0
+}
