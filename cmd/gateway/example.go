@@ -2,54 +2,109 @@ package main
 
 import (
 	"embed"
+	"html/template"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"strings"
 
 	"warmcgi/internal/config"
 )
 
-// The example site: an index page and a CGI program in each of a few languages.
+// The example site: an index page, and a CGI program in each of a few languages.
 //
 //go:embed example
-var example embed.FS
+var exampleFiles embed.FS
 
-// exampleSite writes the site to a temporary folder, as programs have to be files.
-// It is left to the system's own clean-up: scripts may run to the last moment.
+// exampleProgram is a line of the index page.
+type exampleProgram struct {
+	File, Shows, Language string
+	Installed             bool
+}
+
+// examplePrograms looks for the interpreters.
+func examplePrograms() []exampleProgram {
+	list := []struct {
+		exampleProgram
+		needs string
+	}{
+		{exampleProgram{File: "hello.sh", Shows: "the request as a program sees it", Language: "shell"}, "sh"},
+		{exampleProgram{File: "form.pl", Shows: "a form, sent with POST", Language: "Perl"}, "perl"},
+		{exampleProgram{File: "clock.py", Shows: "an answer that streams", Language: "Python"}, "python3"},
+		{exampleProgram{File: "count.rb", Shows: "a cookie", Language: "Ruby"}, "ruby"},
+		{exampleProgram{File: "info.php", Shows: "a PHP page, run by php-cgi", Language: "PHP"}, "php-cgi"},
+	}
+	var programs []exampleProgram
+	for _, p := range list {
+		_, err := exec.LookPath(p.needs)
+		p.Installed = err == nil
+		programs = append(programs, p.exampleProgram)
+	}
+	return programs
+}
+
+// exampleSite writes the site to a temporary folder, as programs have to be files,
+// and returns the folder. The caller removes it.
 func exampleSite() (string, error) {
-	dir := filepath.Join(os.TempDir(), "warmcgi-example")
-	private, err := os.MkdirTemp("", "warmcgi-example-")
+	dir, err := os.MkdirTemp("", "warmcgi-example-")
 	if err != nil {
 		return "", err
 	}
-	dir = private
-	return dir, fs.WalkDir(example, "example", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
+	if err := writeExample(dir); err != nil {
+		os.RemoveAll(dir)
+		return "", err
+	}
+	return dir, nil
+}
+
+func writeExample(dir string) error {
+	programs := examplePrograms()
+	skip := map[string]bool{}
+	for _, p := range programs {
+		skip[p.File] = !p.Installed
+	}
+	return fs.WalkDir(exampleFiles, "example", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || skip[path.Base(name)] {
 			return err
 		}
-		rel, err := filepath.Rel("example", path)
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(dir, rel)
+		to := filepath.Join(dir, strings.TrimPrefix(name, "example"))
 		if d.IsDir() {
 			return os.MkdirAll(to, 0o755)
 		}
-		b, err := example.ReadFile(path)
+		if page, ok := strings.CutSuffix(to, ".tmpl"); ok {
+			return writeIndex(page, name, dir, programs)
+		}
+		b, err := exampleFiles.ReadFile(name)
 		if err != nil {
 			return err
 		}
 		mode := fs.FileMode(0o644)
-		if filepath.Base(filepath.Dir(path)) == "cgi-bin" && filepath.Ext(path) != ".php" {
+		if path.Base(path.Dir(name)) == "cgi-bin" && path.Ext(name) != ".php" {
 			mode = 0o755
 		}
 		return os.WriteFile(to, b, mode)
 	})
 }
 
-// exampleConfig adds what the example needs: PHP where it is installed.
+func writeIndex(to, name, dir string, programs []exampleProgram) error {
+	t, err := template.ParseFS(exampleFiles, name)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return t.Execute(f, map[string]any{"Dir": dir, "Programs": programs})
+}
+
+// exampleConfig adds what the example needs beside a folder: the gateway's own PATH,
+// so that `#!/usr/bin/env` finds what the shell finds, and php-cgi for .php.
 func exampleConfig(c *config.Config) {
+	c.Env["PATH"] = os.Getenv("PATH")
 	php, err := exec.LookPath("php-cgi")
 	if err != nil {
 		return

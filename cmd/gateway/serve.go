@@ -25,7 +25,15 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(out io.Writer) error {
-	conf, err := c.load()
+	dir := c.Dir
+	if dir == "" && c.Config == "" {
+		var err error
+		if dir, err = exampleSite(); err != nil {
+			return fmt.Errorf("writing the example site: %w", err)
+		}
+		defer os.RemoveAll(dir)
+	}
+	conf, err := c.load(dir)
 	if err != nil {
 		return err
 	}
@@ -40,6 +48,9 @@ func (c *serveCmd) Run(out io.Writer) error {
 	for _, url := range s.Addrs() {
 		fmt.Fprintln(out, "serving", url)
 	}
+	if c.Dir == "" && c.Config == "" {
+		c.printExample(out, s.Addrs()[0])
+	}
 	if a := s.AdminAddr(); a != nil {
 		fmt.Fprintf(out, "admin   http://%s/ (metrics, healthz, readyz)\n", a)
 	}
@@ -48,8 +59,20 @@ func (c *serveCmd) Run(out io.Writer) error {
 	return c.serve(s, log)
 }
 
-// load finds the configuration.
-func (c *serveCmd) load() (*config.Config, error) {
+// printExample shows the URLs of the example.
+func (c *serveCmd) printExample(out io.Writer, base string) {
+	if !strings.HasPrefix(base, "http") || strings.Contains(base, "unix:") {
+		return
+	}
+	for _, p := range examplePrograms() {
+		if p.Installed {
+			fmt.Fprintf(out, "        %scgi-bin/%s\t%s (%s)\n", base, p.File, p.Shows, p.Language)
+		}
+	}
+}
+
+// load finds the configuration: a file's, or one for a folder.
+func (c *serveCmd) load(dir string) (*config.Config, error) {
 	switch {
 	case c.Config != "" && c.Dir != "":
 		return nil, errors.New("give either a folder or --config, not both")
@@ -58,13 +81,7 @@ func (c *serveCmd) load() (*config.Config, error) {
 	case c.Config != "":
 		return loadConfig(c.Config)
 	}
-	dir := c.Dir
-	if dir == "" {
-		var err error
-		if dir, err = exampleSite(); err != nil {
-			return nil, err
-		}
-	} else if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%s is a file: to serve a configuration write `gateway serve --config %s`, to run one script `gateway run %s`", dir, dir, dir)
 	}
 	conf, err := config.ForDir(dir)

@@ -1,3 +1,0 @@
-#!/bin/sh
-printf "Content-Type: text/plain\n\n"
-env | sort
