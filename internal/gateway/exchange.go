@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"warmcgi/internal/fcgi"
 	"warmcgi/internal/urlpath"
 )
 
@@ -25,8 +26,8 @@ type exchange struct {
 	id     string
 	began  time.Time
 	client client
-	conn   *conn             // nil on FastCGI doors
-	params map[string]string // of a FastCGI door, or nil
+	conn   *conn       // nil on FastCGI doors
+	params fcgi.Params // of a FastCGI door, or nil
 
 	ctx    context.Context
 	cancel context.CancelFunc

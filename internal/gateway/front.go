@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"path/filepath"
-	"sort"
 	"strings"
 
 	"warmcgi/internal/urlpath"
@@ -14,9 +13,9 @@ import (
 // fcgiwrap. SCRIPT_FILENAME may carry the extra path behind the program's name; the
 // file system says where it ends. Only programs in the door's folders are run.
 func (x *exchange) serveNamed(d *door) error {
-	name := x.params["SCRIPT_FILENAME"]
+	name := x.params.Get("SCRIPT_FILENAME")
 	if name == "" {
-		name = x.params["DOCUMENT_ROOT"] + x.params["SCRIPT_NAME"]
+		name = x.params.Get("DOCUMENT_ROOT") + x.params.Get("SCRIPT_NAME")
 	}
 	if !filepath.IsAbs(name) {
 		return fmt.Errorf("SCRIPT_FILENAME %q of the front server is not an absolute path: %w", name, errNotFound)
@@ -50,7 +49,7 @@ func (x *exchange) serveFront(rt *route, f urlpath.Found) error {
 	if f.Info.Mode().Perm()&0o111 == 0 {
 		return fmt.Errorf("script %s is not executable: %w", f.File, errForbidden)
 	}
-	sc := scriptCall{file: f.File, name: x.params["SCRIPT_NAME"], info: x.params["PATH_INFO"]}
+	sc := scriptCall{file: f.File, name: x.params.Get("SCRIPT_NAME"), info: x.params.Get("PATH_INFO")}
 	if rest := f.Rest.String(); rest != "" {
 		sc.name, sc.info = strings.TrimSuffix(sc.name, rest), rest
 	} else if sc.info != "" {
@@ -78,10 +77,9 @@ var emptyIsUnset = map[string]bool{"REMOTE_USER": true, "AUTH_TYPE": true, "HTTP
 // (fastcgi_param GIT_PROJECT_ROOT …).
 func (x *exchange) frontVars(rt *route) []string {
 	var v []string
-	for name, value := range x.params {
+	for name, value := range x.params.All() {
 		switch {
-		case ours[name], strings.HasPrefix(name, "HTTP_"), name == "" || strings.ContainsAny(name, "=\x00"):
-		case strings.IndexByte(value, 0) >= 0, value == "" && emptyIsUnset[name]:
+		case ours[name], strings.HasPrefix(name, "HTTP_"), value == "" && emptyIsUnset[name]:
 		case rt.auth != nil && (name == "REMOTE_USER" || name == "AUTH_TYPE"):
 		case name == "DOCUMENT_ROOT" && rt.docRoot != "":
 		case name == "REMOTE_ADDR" || name == "REMOTE_PORT": // in client, by way of trusted_proxies
@@ -89,7 +87,6 @@ func (x *exchange) frontVars(rt *route) []string {
 			v = append(v, name+"="+value)
 		}
 	}
-	sort.Strings(v)
 	return v
 }
 

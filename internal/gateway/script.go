@@ -131,7 +131,7 @@ func (x *exchange) meta(rt *route, sc scriptCall, req *cgi.Request) *cgi.Meta {
 		ScriptName:        sc.name,
 		PathInfo:          sc.info,
 		ScriptFilename:    sc.file,
-		DocumentRoot:      cmp.Or(rt.docRoot, x.params["DOCUMENT_ROOT"]),
+		DocumentRoot:      cmp.Or(rt.docRoot, x.params.Get("DOCUMENT_ROOT")),
 		ServerAdmin:       x.s.config.ServerAdmin,
 		LocalAddr:         x.localAddr(),
 		ServerPort:        x.client.port,
