@@ -160,6 +160,7 @@ func (o *output) Close() error {
 	}
 	o.closed = true
 	p := o.p
+	p.unwatch() // from here on the client's leaving means nothing: it has its answer, or the script is told now
 	if o.err != io.EOF && p.req.Disconnect == Kill && !p.tryReap() {
 		p.kill(ReasonDisconnect)
 	}

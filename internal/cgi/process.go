@@ -367,7 +367,6 @@ func (p *process) finish() {
 		<-p.exited
 	}
 	p.watcher.Stop()
-	p.unwatch()
 	if w := p.stdin.Load(); w != nil {
 		w.Close() // whoever fed the script need not wait for it any more
 	}

@@ -20,7 +20,10 @@ type clientBody struct {
 	rc   *http.ResponseController
 	idle time.Duration // longest pause; 0 is no limit
 
+	one sync.Mutex // held while reading: drainBody may want to beside a script's feeder
+
 	mu      sync.Mutex
+	began   bool
 	idleNow chan struct{} // closed while no Read is under way
 	stopped bool
 	ended   bool // the body was read to its end, or can't be
@@ -34,13 +37,15 @@ func newClientBody(w http.ResponseWriter, r *http.Request, idle time.Duration) *
 
 // Read fails with [cgi.ErrBodyTimeout] when the client pauses too long.
 func (b *clientBody) Read(p []byte) (int, error) {
+	b.one.Lock()
+	defer b.one.Unlock()
 	b.mu.Lock()
 	if b.stopped || b.ended {
 		b.mu.Unlock()
 		return 0, io.EOF
 	}
 	done := make(chan struct{})
-	b.idleNow = done
+	b.began, b.idleNow = true, done
 	if b.idle > 0 {
 		b.rc.SetReadDeadline(time.Now().Add(b.idle))
 	}
@@ -56,6 +61,13 @@ func (b *clientBody) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// untouched reports whether nothing was ever read.
+func (b *clientBody) untouched() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.began
 }
 
 // atEnd reports whether all of the body was read.
@@ -79,4 +91,34 @@ func (b *clientBody) stop() {
 	}
 	b.mu.Unlock()
 	<-wait
+}
+
+const (
+	// drainTime and drainMax bound what is taken of a body behind its answer.
+	drainTime = 2 * time.Second
+	drainMax  = 64 << 20
+)
+
+// drainBody takes what the client still sends of a body that nobody wants: many
+// clients read the answer only when they have sent everything, and a connection that
+// is closed before that is reset. A script that is still there is left its input.
+func (x *exchange) drainBody() {
+	if x.body.atEnd() || x.ctx.Err() != nil {
+		return
+	}
+	if x.body.untouched() && x.r.Header.Get("Expect") != "" {
+		return // it waits for our word, and won't send
+	}
+	if x.flush() != nil {
+		return
+	}
+	timer := time.AfterFunc(drainTime, x.body.stop)
+	defer timer.Stop()
+	if x.scriptEnded != nil {
+		select {
+		case <-x.scriptEnded:
+		case <-time.After(drainTime):
+		}
+	}
+	io.Copy(io.Discard, io.LimitReader(x.body, drainMax))
 }

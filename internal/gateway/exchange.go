@@ -32,11 +32,12 @@ type exchange struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	path      urlpath.Path
-	route     *route
-	user      string      // who has logged in
-	body      *clientBody // nil before it is wanted
-	redirects int         // local ones so far
+	path        urlpath.Path
+	route       *route
+	user        string        // who has logged in
+	body        *clientBody   // nil before it is wanted
+	scriptEnded chan struct{} // closed when the last script started has ended; nil before
+	redirects   int           // local ones so far
 
 	script   string // SCRIPT_NAME
 	mode     string // metric label: spawn, files, or "" for answers of the gateway's own

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -32,11 +31,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.conn != nil && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 && r.TLS == nil {
 		x.conn.waiting(true)
 	}
-	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 {
-		// A chunked request that also has a Content-Length, or is HTTP/1.0, is how
-		// requests are smuggled past a front server, and net/http does not say that it
-		// was one. Nothing that follows it on the connection is believed (RFC 9112
-		// section 6.3).
+	if mayBeSmuggled(r) {
 		w.Header().Set("Connection", "close")
 	}
 	complete := false
@@ -45,14 +40,33 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	complete = true
 }
 
+// mayBeSmuggled reports whether what follows a request on its connection is not to
+// be believed. A chunked request that also has a Content-Length, or is HTTP/1.0, is
+// how requests are smuggled past a front server (RFC 9112 section 6.3), and net/http
+// does not say that it was one.
+func mayBeSmuggled(r *http.Request) bool {
+	if r.ProtoMajor != 1 {
+		return false
+	}
+	if !r.ProtoAtLeast(1, 1) {
+		return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Header["Content-Length"] == nil
+	}
+	return len(r.TransferEncoding) > 0
+}
+
 // finish is the end of every exchange, also of one that panics on purpose (see
 // exchange.fail).
 func (x *exchange) finish(complete bool) {
-	x.cancel()
+	defer x.cancel()
 	if x.conn != nil {
 		x.conn.waiting(false)
 	}
-	x.drain()
+	if x.body != nil {
+		if complete {
+			x.drainBody()
+		}
+		x.body.stop()
+	}
 	if w, ok := x.ResponseWriter.(*rawWriter); ok {
 		w.finish(complete)
 	} else if !complete && x.conn != nil && x.r.ProtoMajor == 1 && !x.r.ProtoAtLeast(1, 1) {
@@ -60,18 +74,6 @@ func (x *exchange) finish(complete bool) {
 	}
 	x.s.metrics.observe(x)
 	x.s.access.write(x, complete)
-}
-
-// drain takes what the client still sends of a body that nobody wants: many clients
-// read the answer only when they have sent everything.
-func (x *exchange) drain() {
-	if x.body == nil {
-		return
-	}
-	if !x.body.atEnd() && x.ctxErr() == nil {
-		x.flush()
-	}
-	x.body.stop()
 }
 
 // serve finds out what answers.
@@ -161,13 +163,6 @@ func (x *exchange) requestURI() string {
 		return uri
 	}
 	return x.r.URL.RequestURI() // absolute form
-}
-
-func (x *exchange) ctxErr() error {
-	if errors.Is(x.ctx.Err(), context.Canceled) {
-		return x.ctx.Err()
-	}
-	return nil
 }
 
 func withQuery(path, query string) string {

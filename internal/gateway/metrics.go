@@ -91,7 +91,7 @@ func (m *metrics) observe(x *exchange) {
 }
 
 // ended counts a process that has ended.
-func (m *metrics) ended(rt *route, req *cgi.Request, e cgi.Exit) {
+func (m *metrics) ended(req *cgi.Request, e cgi.Exit) {
 	if !e.Started {
 		return
 	}

@@ -108,7 +108,12 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		defer spooled.Close()
 	}
 	req.Vars = override(cgi.Vars(x.r, x.meta(rt, sc, req)), append(x.frontVars(rt), sc.extra...))
-	req.AtEnd(func(e cgi.Exit) { x.s.metrics.ended(rt, req, e) })
+	ended := make(chan struct{})
+	x.scriptEnded = ended
+	req.AtEnd(func(e cgi.Exit) {
+		x.s.metrics.ended(req, e)
+		close(ended)
+	})
 	res, err := x.s.backend.RoundTrip(x.ctx, req)
 	if err != nil {
 		return err
