@@ -3,7 +3,6 @@
 package cgi
 
 import (
-	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -50,6 +49,3 @@ func signalName(s syscall.Signal) string {
 
 // isWait: nothing has come yet, and more may.
 func isWait(err error) bool { return err == os.ErrDeadlineExceeded }
-
-// brokenPipe: the script does not want to read any more.
-func brokenPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }
