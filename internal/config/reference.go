@@ -13,7 +13,8 @@ func Reference() string {
 		panic("bug: the embedded source does not parse: " + err.Error())
 	}
 	r := &reference{docs: d, shown: map[reflect.Type]string{}}
-	r.printf("# Configuration file\n\n%s\n\n## Values\n\n", d["Config"])
+	_, about, _ := strings.Cut(d["Config"], "Config is the whole file. ") // which a manual need not say
+	r.printf("# Configuration file\n\nOne YAML file. %s\n\n## Values\n\n", about)
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[Duration](), reflect.TypeFor[Size](), reflect.TypeFor[Address](),
 		reflect.TypeFor[FileMode](), reflect.TypeFor[Prefix](), reflect.TypeFor[Env](),
@@ -79,7 +80,10 @@ func (r *reference) key(f field, key string) {
 
 // unsupported says what of a key this version cannot do.
 func (r *reference) unsupported(key string) {
-	_, key, _ = strings.Cut(key, ".") // below defaults or routes[]
+	block, key, _ := strings.Cut(key, ".")
+	if block != "defaults" && block != "routes[]" {
+		return
+	}
 	for _, f := range features {
 		if f.key == key {
 			reason := f.reason()

@@ -17,11 +17,15 @@ type client struct {
 	port  string // of the server as the client sees it, or ""
 }
 
-// clientOf believes the fields of proxies in trusted only. The address is the first
+// clientOf believes the fields of proxies in trusted only; unix says that the peer's
+// own address is none, as it came by a Unix socket. The client's address is the first
 // from the right that is not a trusted proxy's: what stands left of it is whatever
 // the client made up.
 func clientOf(r *http.Request, trusted config.Prefixes, unix bool) client {
 	c := client{addr: r.RemoteAddr, https: r.TLS != nil}
+	if unix {
+		c.addr = "127.0.0.1" // REMOTE_ADDR has to be an address, and the peer is on this machine
+	}
 	if len(trusted) == 0 || !isTrusted(r.RemoteAddr, trusted, unix) {
 		return c
 	}

@@ -23,7 +23,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d = &door{} // called without a server, by `gateway run`
 	}
 	x.params, _ = fcgi.ParamsFromContext(r.Context())
-	x.client = clientOf(r, s.trusted, d.unix)
+	x.client = clientOf(r, s.trusted, d.unix && x.params == nil)
 	if x.client.host != "" {
 		r.Host = x.client.host
 	}
@@ -107,7 +107,7 @@ func (x *exchange) dispatch() error {
 	if rt == nil {
 		return fmt.Errorf("no route for %s: %w", p.Clean(), errNotFound)
 	}
-	x.path, x.route = p, rt
+	x.path, x.route, x.user = p, rt, ""
 	if rt.auth != nil {
 		user, ok := rt.auth.allow(x.r)
 		if !ok {

@@ -1,0 +1,20 @@
+package config
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheManualInTheDocsIsTheOneThatTheStructsMake(t *testing.T) {
+	b, err := os.ReadFile("../../docs/configuration.md")
+	require.NoError(t, err)
+	assert.True(t, string(b) == Reference(), "run: go run ./cmd/gateway config --reference > docs/configuration.md")
+}
+
+func TestOnlyKeysOfRoutesAndDefaultsAreMarkedAsNotSupported(t *testing.T) {
+	assert.NotRegexp(t, "### `listen[^#]*Not supported", Reference())
+	assert.Regexp(t, "### `routes\\[\\].php`[^#]*Not supported", Reference())
+}
