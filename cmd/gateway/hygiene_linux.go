@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,16 @@ func cleanProcess() error {
 			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
+	defaultSIGCHLD()
 	return unblockSignals()
+}
+
+// defaultSIGCHLD takes Go's handler away. Nobody listens to the signal, scripts are
+// waited for without it, and with the default disposition the kernel drops it instead
+// of interrupting a thread of ours for every script that ends.
+func defaultSIGCHLD() {
+	var sigaction [4]uint64 // all zero: SIG_DFL, no flags, empty mask
+	syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(syscall.SIGCHLD), uintptr(unsafe.Pointer(&sigaction)), 0, 8, 0, 0)
 }
 
 func closeOnExecAll() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/alecthomas/kong"
 
@@ -37,6 +38,11 @@ func main() {
 	if err := cleanProcess(); err != nil {
 		fmt.Fprintln(os.Stderr, "gateway:", err)
 		os.Exit(1)
+	}
+	// A heap of a few megabytes, collected after each few hundred requests: letting it
+	// grow a little more halves what the collector costs.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300)
 	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -42,7 +42,7 @@ func (p *process) openBody() (*input, error) {
 		return nil, os.NewSyscallError("pipe", err)
 	}
 	in.child, in.owned, in.ours = fds[0], true, fds[1]
-	syscall.SetNonblock(in.ours, true)
+	unblock(in.ours)
 	return in, nil
 }
 

@@ -124,13 +124,7 @@ func (p *process) tryReap() bool {
 	}
 	var ws syscall.WaitStatus
 	var ru syscall.Rusage
-	var pid int
-	var err error
-	for {
-		if pid, err = syscall.Wait4(p.pid, &ws, syscall.WNOHANG, &ru); err != syscall.EINTR {
-			break
-		}
-	}
+	pid, err := waitNow(p.pid, &ws, &ru)
 	if err == nil && pid == 0 {
 		return false
 	}
@@ -217,7 +211,7 @@ func (p *process) terminate() {
 // process is in it, or its leader is not reaped, the kernel gives its number to
 // nobody else. The caller must hold p.mu.
 func (p *process) signal(sig syscall.Signal) bool {
-	if !p.groupGone && syscall.Kill(-p.pid, sig) == syscall.ESRCH && p.reaped {
+	if !p.groupGone && kill(-p.pid, sig) == syscall.ESRCH && p.reaped {
 		p.groupGone = true
 	}
 	return !p.groupGone

@@ -21,3 +21,19 @@ func pipe(p *[2]int) error {
 }
 
 func waitExit(_ int, tryReap func() bool) { pollExit(tryReap) }
+
+func unblock(fd int) { syscall.SetNonblock(fd, true) }
+
+func closeFD(fd int) { syscall.Close(fd) }
+
+func kill(pid int, sig syscall.Signal) error { return syscall.Kill(pid, sig) }
+
+// waitNow takes the exit status of a child that has ended; 0 is that it has not.
+func waitNow(pid int, ws *syscall.WaitStatus, ru *syscall.Rusage) (int, error) {
+	for {
+		n, err := syscall.Wait4(pid, ws, syscall.WNOHANG, ru)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}

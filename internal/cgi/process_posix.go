@@ -21,15 +21,15 @@ func pipes(outR, outW, errR, errW *int) error {
 		closeAll(a[0], a[1])
 		return os.NewSyscallError("pipe", err)
 	}
-	syscall.SetNonblock(a[0], true)
-	syscall.SetNonblock(b[0], true)
+	unblock(a[0])
+	unblock(b[0])
 	*outR, *outW, *errR, *errW = a[0], a[1], b[0], b[1]
 	return nil
 }
 
 func closeAll(fds ...int) {
 	for _, fd := range fds {
-		syscall.Close(fd)
+		closeFD(fd)
 	}
 }
 

@@ -75,7 +75,7 @@ func (s *stderr) close() {
 			}
 			s.log.write(b[:n])
 		}
-		syscall.Close(s.fd)
+		closeFD(s.fd)
 	}
 	s.fd = -1
 	s.log.end()

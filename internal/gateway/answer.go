@@ -193,9 +193,18 @@ func (x *exchange) flush() error {
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
-// stallAfter bounds the next write.
+// stallAfter bounds the next write, where [conn] does not do that by itself.
 func (x *exchange) stallAfter(d time.Duration) {
-	http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(d))
+	if x.conn == nil || x.conn.raw == nil {
+		x.writeBy(time.Now().Add(d))
+	}
+}
+
+// writeBy sets the deadline of writing; finish takes it back, as net/http would keep it
+// for the connection's next request.
+func (x *exchange) writeBy(t time.Time) {
+	x.bounded = !t.IsZero()
+	http.NewResponseController(x.ResponseWriter).SetWriteDeadline(t)
 }
 
 // writeFailed is a write error: whatever its cause, the client will not get the

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pires/go-proxyproto"
 )
 
 // probeAfter is how long after a client has shut its sending side it is asked
@@ -26,14 +28,18 @@ const probeAfter = 500 * time.Millisecond
 // answers with a reset. Without that, TCP keep-alive notices within about a minute.
 type conn struct {
 	net.Conn
-	raw syscall.RawConn // nil where there is none
+	raw   syscall.RawConn // nil where there is none
+	stall time.Duration   // how long the client may take nothing
 
 	mu    sync.Mutex
 	mayBe bool // an interim response may be sent now
 }
 
 func newConn(c net.Conn) *conn {
-	cc := &conn{Conn: c}
+	cc := &conn{Conn: c, stall: writeStall}
+	if p, ok := c.(*proxyproto.Conn); ok {
+		c = p.Raw()
+	}
 	if s, ok := c.(syscall.Conn); ok {
 		cc.raw, _ = s.SyscallConn()
 	}
@@ -81,9 +87,37 @@ func (c *conn) waiting(on bool) {
 	c.mu.Unlock()
 }
 
-func (c *conn) Write(b []byte) (int, error) {
+// Write fails when the client takes nothing for the time of stall. The deadline is set
+// only when the kernel's buffer is full, so the usual answer pays nothing for it. The
+// system call is made without telling Go's scheduler: the socket does not block, and on
+// loopback, where the receiver's share of the work is done within it, the scheduler
+// would hand our processor to another thread just as we come back for it.
+func (c *conn) Write(b []byte) (n int, err error) {
 	c.waiting(false)
-	return c.Conn.Write(b)
+	if c.raw == nil {
+		return c.Conn.Write(b)
+	}
+	armed := false
+	for n < len(b) && err == nil {
+		var m int
+		var errno error
+		err = c.raw.Write(func(fd uintptr) bool {
+			if m, errno = rawWrite(fd, b[n:]); errno != syscall.EAGAIN {
+				return true
+			}
+			armed = true
+			c.Conn.SetWriteDeadline(time.Now().Add(c.stall))
+			return false
+		})
+		if err == nil && errno != nil {
+			err = &net.OpError{Op: "write", Net: "tcp", Err: errno}
+		}
+		n += max(m, 0)
+	}
+	if armed && err == nil {
+		c.Conn.SetWriteDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // ReadFrom lets net/http hand over a whole body: a file goes by sendfile, a

@@ -44,6 +44,7 @@ type exchange struct {
 	status   int
 	bytes    int64
 	err      error // what went wrong, if anything did
+	bounded  bool  // a write deadline is set
 	hijacked bool
 }
 

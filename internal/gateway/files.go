@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"warmcgi/internal/urlpath"
 )
@@ -100,7 +101,7 @@ func (x *exchange) sendStatic(file string, info fs.FileInfo) error {
 	defer f.Close()
 	h.Set("Content-Type", ctype)
 	h.Set("ETag", `"`+strconv.FormatInt(info.ModTime().UnixNano(), 36)+"-"+strconv.FormatInt(info.Size(), 36)+`"`)
-	x.stallAfter(staticStall(info.Size()))
+	x.writeBy(time.Now().Add(staticStall(info.Size())))
 	http.ServeContent(x, x.r, "", info.ModTime(), f)
 	return nil
 }

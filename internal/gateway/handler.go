@@ -72,6 +72,10 @@ func (x *exchange) finish(complete bool) {
 	} else if !complete && x.conn != nil && x.r.ProtoMajor == 1 && !x.r.ProtoAtLeast(1, 1) {
 		resetOnClose(x.conn) // HTTP/1.0: the end of the connection would be the end of the answer
 	}
+	if x.bounded && complete && !x.hijacked {
+		x.flush() // what net/http still holds is to be sent within the limit
+		x.writeBy(time.Time{})
+	}
 	x.s.metrics.observe(x)
 	x.s.access.write(x, complete)
 }
