@@ -58,8 +58,10 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // awaitDeath returns when the connection is dead, or the read's deadline is past.
 func (c *conn) awaitDeath() error {
-	timer := time.AfterFunc(probeAfter, c.probe)
-	defer timer.Stop()
+	if _, unix := c.Conn.(*net.UnixConn); !unix {
+		timer := time.AfterFunc(probeAfter, c.probe)
+		defer timer.Stop()
+	}
 	if t, ok := c.Conn.(*net.TCPConn); ok {
 		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 6})
 	}

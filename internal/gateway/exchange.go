@@ -84,8 +84,12 @@ func (x *exchange) fail(err error) {
 	x.err = err
 	code, why := statusOf(err)
 	x.s.metrics.errors.WithLabelValues(why).Inc()
-	x.logFailure(code, why, err)
-	if x.status != 0 || x.hijacked || code == statusClientGone {
+	begun := x.status != 0 || x.hijacked
+	if begun && code != statusClientGone {
+		x.s.metrics.truncated.Inc()
+	}
+	x.logFailure(begun, code, why, err)
+	if begun || code == statusClientGone {
 		if x.status == 0 {
 			x.status = code
 		}
@@ -107,17 +111,22 @@ func (x *exchange) fail(err error) {
 }
 
 // logFailure says why, at the level of whose fault it is.
-func (x *exchange) logFailure(code int, why string, err error) {
+func (x *exchange) logFailure(begun bool, code int, why string, err error) {
+	msg := "request failed"
+	if begun {
+		msg, code = "answer broken off", x.status
+	}
 	level := slog.LevelError
 	switch {
-	case code == statusClientGone || code == http.StatusNotFound:
+	case begun && why != "client_gone":
+	case why == "client_gone" || code == http.StatusNotFound:
 		level = slog.LevelDebug
 	case code < 500:
 		level = slog.LevelInfo
 	case code == http.StatusServiceUnavailable || code == http.StatusNotImplemented:
 		level = slog.LevelWarn
 	}
-	x.s.log.Log(context.Background(), level, "request failed", "id", x.id, "status", code, "why", why,
+	x.s.log.Log(context.Background(), level, msg, "id", x.id, "status", code, "why", why,
 		"method", x.r.Method, "url", x.r.URL.RequestURI(), "err", err)
 }
 

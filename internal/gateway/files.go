@@ -37,7 +37,21 @@ func (x *exchange) serveFile(rt *route, f urlpath.Found) error {
 	if len(f.Rest) > 0 {
 		return fmt.Errorf("%s is a file, not a folder: %w", f.File, errNotFound)
 	}
+	if isSource(f.File) {
+		return fmt.Errorf("%s is a script, and its source is never sent; name its extension in `scripts` to run it: %w", f.File, errForbidden)
+	}
 	return x.sendStatic(f.File, f.Info)
+}
+
+// isSource reports whether a file is a program by its name, wherever it lies: one that
+// a route was not told to run must not be read by the world instead.
+func isSource(file string) bool {
+	ext := strings.ToLower(filepath.Ext(file))
+	switch ext {
+	case ".cgi", ".fcgi", ".phtml", ".phar":
+		return true
+	}
+	return strings.Trim(ext, "0123456789") == ".php"
 }
 
 // serveFolder answers for a folder: by the first index that is there, by a listing
