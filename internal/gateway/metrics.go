@@ -3,13 +3,16 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/config"
 )
 
 // metrics are the gateway's own figures. Durations are native histograms, with
@@ -26,6 +29,45 @@ type metrics struct {
 	exits     *prometheus.CounterVec
 	cpu       *prometheus.CounterVec
 	running   *prometheus.GaugeVec
+
+	found sync.Map // metricKey -> *scriptMetrics
+}
+
+type metricKey struct{ route, script, mode string }
+
+// scriptMetrics are those that every request of a script needs: to find them by their
+// labels costs more than to count.
+type scriptMetrics struct {
+	duration prometheus.Observer
+	ran      prometheus.Observer // time in the queue, of those that ran
+	running  prometheus.Gauge
+	cpu      prometheus.Counter
+	exitedOK prometheus.Counter
+	ok       prometheus.Counter // requests with status 200
+}
+
+func (m *metrics) of(route, script, mode string) *scriptMetrics {
+	key := metricKey{route, script, mode}
+	if s, ok := m.found.Load(key); ok {
+		return s.(*scriptMetrics)
+	}
+	s := &scriptMetrics{
+		duration: m.durations.WithLabelValues(route, script, mode),
+		ok:       m.requests.WithLabelValues(route, script, mode, "200"),
+	}
+	if mode == string(config.ModeSpawn) {
+		s.ran = m.waited.WithLabelValues(route, "run")
+		s.running = m.running.WithLabelValues(route, script)
+		s.cpu = m.cpu.WithLabelValues(route, script)
+		s.exitedOK = m.exits.WithLabelValues(route, "ok")
+	}
+	m.found.Store(key, s)
+	return s
+}
+
+// ofScript is for what the backends report.
+func (m *metrics) ofScript(req *cgi.Request) *scriptMetrics {
+	return m.of(req.Route, req.Script.Name, string(config.ModeSpawn))
 }
 
 func newMetrics() *metrics {
@@ -86,8 +128,13 @@ func histogram(name, help string) prometheus.HistogramOpts {
 // observe counts an exchange that has ended.
 func (m *metrics) observe(x *exchange) {
 	route := x.route.label()
-	m.requests.WithLabelValues(route, x.script, x.mode, strconv.Itoa(x.status)).Inc()
-	m.durations.WithLabelValues(route, x.script, x.mode).Observe(time.Since(x.began).Seconds())
+	f := m.of(route, x.script, x.mode)
+	f.duration.Observe(time.Since(x.began).Seconds())
+	if x.status == http.StatusOK {
+		f.ok.Inc()
+	} else {
+		m.requests.WithLabelValues(route, x.script, x.mode, strconv.Itoa(x.status)).Inc()
+	}
 }
 
 // ended counts a process that has ended.
@@ -95,15 +142,16 @@ func (m *metrics) ended(req *cgi.Request, e cgi.Exit) {
 	if !e.Started {
 		return
 	}
-	how := "ok"
+	f := m.ofScript(req)
+	f.cpu.Add((e.User + e.System).Seconds())
 	switch {
 	case e.Signal != "":
-		how = "signal"
+		m.exits.WithLabelValues(req.Route, "signal").Inc()
 	case e.Code != 0:
-		how = "status"
+		m.exits.WithLabelValues(req.Route, "status").Inc()
+	default:
+		f.exitedOK.Inc()
 	}
-	m.exits.WithLabelValues(req.Route, how).Inc()
-	m.cpu.WithLabelValues(req.Route, req.Script.Name).Add((e.User + e.System).Seconds())
 	if e.Killed != "" {
 		m.kills.WithLabelValues(req.Route, e.Killed).Inc()
 	}
@@ -118,7 +166,7 @@ type countedBackend struct {
 }
 
 func (b countedBackend) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
-	g := b.m.running.WithLabelValues(req.Route, req.Script.Name)
+	g := b.m.ofScript(req).running
 	g.Inc()
 	req.AtEnd(func(cgi.Exit) { g.Dec() })
 	return b.next.RoundTrip(ctx, req)
@@ -130,14 +178,16 @@ func (m *metrics) waitingChanged(req *cgi.Request, delta int) {
 }
 
 func (m *metrics) waitedFor(req *cgi.Request, d time.Duration, err error) {
-	end := "run"
+	if err == nil {
+		m.ofScript(req).ran.Observe(d.Seconds())
+		return
+	}
+	end := "gone"
 	switch {
 	case errors.Is(err, cgi.ErrQueueFull):
 		end = "full"
 	case errors.Is(err, cgi.ErrQueueWait):
 		end = "timeout"
-	case err != nil:
-		end = "gone"
 	}
 	m.waited.WithLabelValues(req.Route, end).Observe(d.Seconds())
 }
