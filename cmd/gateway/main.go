@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/alecthomas/kong"
@@ -39,12 +40,23 @@ func main() {
 		fmt.Fprintln(os.Stderr, "gateway:", err)
 		os.Exit(1)
 	}
+	tuneRuntime()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// tuneRuntime sets what suits a program that forks a lot, unless the environment says
+// otherwise.
+func tuneRuntime() {
+	// A fork holds one of the scheduler's processors until the child has called exec:
+	// the others need to be more than the machine has.
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
+	}
 	// A heap of a few megabytes, collected after each few hundred requests: letting it
 	// grow a little more saves the collector a part of its work.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200)
 	}
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is main with its world as arguments.

@@ -1,0 +1,112 @@
+// Bench measures CGI servers side by side, in one run: see README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+type options struct {
+	Rounds      int      `default:"5" help:"How often each server is measured; they take turns: A B C A B C …"`
+	Seconds     float64  `default:"3" help:"Length of one measurement."`
+	Connections int      `default:"16" help:"Keep-alive connections that ask as fast as they are answered."`
+	Workloads   []string `default:"c" help:"Hello programs to run: c, sh, perl, python."`
+	Servers     []string `default:"warmcgi,nethttp,lighttpd,fcgiwrap,apache" help:"Servers to measure."`
+	Require     []string `help:"Servers that must be there; others are only reported as not installed."`
+	JSON        string   `placeholder:"FILE" help:"Also write all figures there."`
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == nethttpRole {
+		if err := serveNetHTTP(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var o options
+	kong.Parse(&o, kong.Name("bench"), kong.Description("CGI servers side by side: requests per second, latency, and CPU per request of the whole process tree."))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures one workload after the other.
+func run(ctx context.Context, o options, out io.Writer) error {
+	dir, err := os.MkdirTemp("", "warmcgi-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // servers may drop root
+		return err
+	}
+	var all []*result
+	for _, name := range o.Workloads {
+		w, err := prepare(name, dir)
+		if err != nil {
+			return fmt.Errorf("workload %s: %w", name, err)
+		}
+		results, err := measureAll(ctx, o, w, dir, out)
+		if err != nil {
+			return fmt.Errorf("workload %s: %w", name, err)
+		}
+		printTable(out, o, w, results)
+		all = append(all, results...)
+	}
+	if o.JSON != "" {
+		return writeJSON(o.JSON, o, all)
+	}
+	return nil
+}
+
+// measureAll starts the servers and lets them take turns.
+func measureAll(ctx context.Context, o options, w *workload, dir string, out io.Writer) ([]*result, error) {
+	var results []*result
+	for _, name := range o.Servers {
+		start, ok := servers[name]
+		if !ok {
+			return nil, fmt.Errorf("no server %q; there are %s", name, strings.Join(serverNames(), ", "))
+		}
+		s, err := start(ctx, dir, w)
+		var missing notInstalled
+		if errors.As(err, &missing) && !slices.Contains(o.Require, name) {
+			fmt.Fprintf(out, "%s: %v\n", name, err)
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		defer s.stop()
+		if err := s.await(ctx, w); err != nil {
+			return nil, fmt.Errorf("%s does not answer: %w", name, err)
+		}
+		results = append(results, &result{Server: name, Version: s.version, Workload: w.name, server: s})
+	}
+	for range o.Rounds {
+		for _, r := range results {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			round, err := r.server.measure(ctx, w, o.Connections, time.Duration(o.Seconds*float64(time.Second)))
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", r.Server, err)
+			}
+			r.Rounds = append(r.Rounds, round)
+		}
+	}
+	return results, nil
+}

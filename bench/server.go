@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// starter starts one kind of server for a workload's cgi-bin.
+type starter func(ctx context.Context, dir string, w *workload) (*server, error)
+
+var servers = map[string]starter{
+	"warmcgi":  startWarmCGI,
+	"nethttp":  startNetHTTP,
+	"lighttpd": startLighttpd,
+	"fcgiwrap": startFcgiwrap,
+	"apache":   startApache,
+}
+
+func serverNames() []string {
+	var names []string
+	for n := range servers {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// notInstalled names the Debian package that is missing.
+type notInstalled struct{ program, pkg string }
+
+func (e notInstalled) Error() string {
+	return fmt.Sprintf("%s is not installed (apt-get install %s)", e.program, e.pkg)
+}
+
+// server is one that runs, with all its processes.
+type server struct {
+	addr    string
+	version string
+	procs   []*exec.Cmd
+	group   *cgroup // nil where there are none to be had
+	output  *bytes.Buffer
+}
+
+// find looks for a program where daemons are, too.
+func find(program, pkg string) (string, error) {
+	if p, err := exec.LookPath(program); err == nil {
+		return p, nil
+	}
+	for _, d := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
+		if p, err := exec.LookPath(filepath.Join(d, program)); err == nil {
+			return p, nil
+		}
+	}
+	return "", notInstalled{program, pkg}
+}
+
+// freeAddr is one on loopback that nobody listens at.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+func newServer(name string) (*server, error) {
+	addr, err := freeAddr()
+	return &server{addr: addr, output: &bytes.Buffer{}, group: newCgroup(name)}, err
+}
+
+func (s *server) port() string { return s.addr[strings.LastIndexByte(s.addr, ':')+1:] }
+
+// start adds a process, in a group of its own that dies with the benchmark.
+func (s *server) start(program string, args ...string) error {
+	c := exec.Command(program, args...)
+	if s.group != nil {
+		c = exec.Command("sh", append([]string{"-c", s.group.enter() + `exec "$0" "$@"`, program}, args...)...)
+	}
+	c.Stdout, c.Stderr = s.output, s.output
+	c.WaitDelay = time.Second // what it leaves behind may hold its output open
+	ownGroup(c)
+	if err := c.Start(); err != nil {
+		s.stop()
+		return err
+	}
+	s.procs = append(s.procs, c)
+	return nil
+}
+
+// stop ends the process groups that were started (fcgiwrap leaves its children behind).
+func (s *server) stop() {
+	for _, c := range s.procs {
+		syscall.Kill(-c.Process.Pid, syscall.SIGTERM)
+	}
+	for _, c := range s.procs {
+		t := time.AfterFunc(3*time.Second, func() { syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
+		c.Wait()
+		t.Stop()
+	}
+	s.procs = nil
+	if s.group != nil {
+		s.group.remove()
+	}
+}
+
+// await waits until the server gives the right answer.
+func (s *server) await(ctx context.Context, w *workload) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		err := once(s.addr, w)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, errors.New(strings.TrimSpace(s.output.String())))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// versionOf is the first line that a program prints of itself.
+func versionOf(program string, args ...string) string {
+	b, _ := exec.Command(program, args...).CombinedOutput()
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimSpace(line)
+}
+
+// writeFile writes a configuration, with the names in it replaced.
+func writeFile(path, text string, pairs ...string) error {
+	return os.WriteFile(path, []byte(strings.NewReplacer(pairs...).Replace(text)), 0o644)
+}
