@@ -73,9 +73,7 @@ func (in *input) start(p *process) {
 	}
 	w := os.NewFile(uintptr(in.ours), "standard input")
 	p.stdin.Store(w)
-	p.feeding.Store(true)
 	go func() { // ends with the body, with the script, or when finish closes w
-		defer p.feeding.Store(false)
 		defer w.Close()
 		p.feed(w, in.small, in.body)
 	}()
@@ -95,20 +93,23 @@ func (p *process) feed(w *os.File, small []byte, body io.Reader) {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	var dst io.Writer = w
+	wanted := true
 	for left := p.req.Length; left > 0; {
+		p.bodyDue.Store(wanted)
 		n, err := body.Read((*buf)[:min(int64(len(*buf)), left)])
 		left -= int64(n)
-		if n > 0 {
+		if wanted {
 			p.fedAfter.Store(int64(time.Since(p.began)))
-			if _, werr := dst.Write((*buf)[:n]); werr != nil {
+			p.bodyDue.Store(false)
+			if _, werr := w.Write((*buf)[:n]); werr != nil {
 				w.Close()
-				dst = io.Discard
+				wanted = false
+			} else {
+				p.fedAfter.Store(int64(time.Since(p.began)))
 			}
-			p.fedAfter.Store(int64(time.Since(p.began)))
 		}
 		if left > 0 && err != nil {
-			if dst != io.Discard { // otherwise nobody misses it
+			if wanted { // otherwise nobody misses it
 				if err == io.EOF {
 					err = io.ErrUnexpectedEOF
 				}

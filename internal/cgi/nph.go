@@ -25,7 +25,7 @@ func (res *Response) Cook() (*Response, error) {
 			if err != nil {
 				return nil, err
 			}
-			cooked.Body = &tail{ahead: b[body:], Body: res.Body}
+			cooked.Body = &tail{ahead: b[body:], left: cooked.Length, Body: res.Body}
 			return cooked, nil
 		}
 		if err != nil {
@@ -43,24 +43,39 @@ func (res *Response) Cook() (*Response, error) {
 	}
 }
 
-// tail is a body whose first octets were read already.
+// tail is a body whose first octets were read already. It is held to the length that
+// its head has announced, as [output] is.
 type tail struct {
 	ahead []byte
+	left  int64 // of an announced length; -1 is unknown
 	Body
 }
 
-func (t *tail) Read(b []byte) (int, error) {
-	if len(t.ahead) > 0 {
-		n := copy(b, t.ahead)
-		t.ahead = t.ahead[n:]
-		return n, nil
-	}
-	return t.Body.Read(b)
-}
+func (t *tail) Read(b []byte) (int, error) { return t.read(b, t.Body.Read) }
 
 func (t *tail) ReadWithin(b []byte, d time.Duration) (int, error) {
-	if len(t.ahead) > 0 {
-		return t.Read(b)
+	return t.read(b, func(b []byte) (int, error) { return t.Body.ReadWithin(b, d) })
+}
+
+func (t *tail) read(b []byte, more func([]byte) (int, error)) (n int, err error) {
+	for {
+		if len(t.ahead) > 0 {
+			n = copy(b, t.ahead)
+			t.ahead = t.ahead[n:]
+		} else {
+			n, err = more(b)
+		}
+		if t.left < 0 {
+			return n, err
+		}
+		extra := t.left == 0 && n > 0 // the script ends all the same: it is read on
+		n = int(min(int64(n), t.left))
+		t.left -= int64(n)
+		if err == io.EOF && t.left > 0 {
+			err = fmt.Errorf("%w: %d octets of its Content-Length are missing", ErrTruncated, t.left)
+		}
+		if err != nil || !extra {
+			return n, err
+		}
 	}
-	return t.Body.ReadWithin(b, d)
 }

@@ -51,7 +51,10 @@ func (o *output) head() (*Response, error) {
 			if n == 0 {
 				return nil, o.ended()
 			}
-			if serr := o.p.settle(); serr != nil {
+			switch serr := o.p.settle(); {
+			case serr == ErrGone:
+				return nil, serr
+			case serr != nil:
 				return nil, fmt.Errorf("%w: %w", ErrBadHead, serr)
 			}
 			return nil, fmt.Errorf("%w: the output ends within it, after %d octets: %q", ErrBadHead, n, clip(string(b[:n])))
@@ -76,6 +79,9 @@ func (o *output) ended() error {
 	if !p.waitFor(settleTime) {
 		return fmt.Errorf("%w: it closed standard output", ErrNoOutput)
 	}
+	if p.gone.Load() {
+		return ErrGone
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -91,7 +97,7 @@ func (o *output) ended() error {
 func (o *output) fail(err error) error {
 	err = fmt.Errorf("script %s: %w", o.p.req.Script.Name, err)
 	o.err = err
-	if errors.Is(err, ErrBadHead) {
+	if errors.Is(err, ErrBadHead) && !o.p.tryReap() {
 		o.p.kill(ReasonBadHead)
 	}
 	o.Close()
@@ -114,6 +120,9 @@ func (o *output) read(b []byte, within time.Time) (int, error) {
 		// As long as announced: complete, whatever the script does from here on.
 		o.err = io.EOF
 		return 0, o.err
+	}
+	if len(b) == 0 {
+		return 0, nil // os.File would say so too, but it is also how the output's end looks
 	}
 	if o.left > 0 && int64(len(b)) > o.left {
 		b = b[:o.left]
@@ -161,7 +170,9 @@ func (o *output) Close() error {
 	o.closed = true
 	p := o.p
 	p.unwatch() // from here on the client's leaving means nothing: it has its answer, or the script is told now
-	if o.err != io.EOF && p.req.Disconnect == Kill && !p.tryReap() {
+	// Of an announced length, nobody has to read up to the EOF.
+	whole := o.err == io.EOF || o.left == 0
+	if !whole && p.req.Disconnect == Kill && !p.tryReap() {
 		p.kill(ReasonDisconnect)
 	}
 	if o.buf != nil {

@@ -45,7 +45,7 @@ type process struct {
 	lastOut  time.Time    // last output; zero before the first. The reader's.
 	asked    time.Time    // when the reader came for more: a slow client is not the script's fault
 	fedAfter atomic.Int64 // when the body last moved, as a time since began
-	feeding  atomic.Bool  // the body is not through yet
+	bodyDue  atomic.Bool  // the client is waited for: the script wants more of the body
 	gone     atomic.Bool  // the client has left
 	bodyErr  atomic.Pointer[error]
 	stdin    atomic.Pointer[os.File] // while a body is being fed to it
@@ -95,12 +95,12 @@ func (p *process) exec() error {
 	p.stdout = os.NewFile(uintptr(outR), "standard output")
 	p.stderr = newStderr(errR, func(line string) { p.s.stderr(p.req, line) })
 	in.start(p)
-	p.watcher = time.AfterFunc(watchAfter, p.watch)
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.pid = pid; p.exit.Killed != "" { // before it had started
 		p.terminate()
 	}
+	p.mu.Unlock()
+	p.watcher = time.AfterFunc(watchAfter, p.watch)
 	return nil
 }
 
@@ -211,8 +211,15 @@ func (p *process) terminate() {
 // process is in it, or its leader is not reaped, the kernel gives its number to
 // nobody else. The caller must hold p.mu.
 func (p *process) signal(sig syscall.Signal) bool {
-	if !p.groupGone && kill(-p.pid, sig) == syscall.ESRCH && p.reaped {
-		p.groupGone = true
+	if p.groupGone {
+		return false
+	}
+	err := kill(-p.pid, sig)
+	if p.reaped {
+		if err == nil && reapGroup(p.pid) {
+			err = kill(-p.pid, 0)
+		}
+		p.groupGone = err == syscall.ESRCH
 	}
 	return !p.groupGone
 }
@@ -245,7 +252,12 @@ func (p *process) limit() (at time.Time, reason string) {
 		}
 	}
 	earlier(p.began, to.Total, ReasonTotal)
-	fed := p.began.Add(time.Duration(p.fedAfter.Load()))
+	var fed time.Time
+	if p.bodyDue.Load() {
+		fed = time.Now() // a slow client is not the script's fault here either
+	} else {
+		fed = p.began.Add(time.Duration(p.fedAfter.Load()))
+	}
 	if p.lastOut.IsZero() {
 		earlier(fed, to.FirstByte, ReasonFirstByte)
 	} else if fed.After(p.asked) {
@@ -293,6 +305,7 @@ func (p *process) await(within time.Time, op func() (int, error)) (int, error) {
 			return 0, fmt.Errorf("reading its output: %w", err)
 		}
 		now := time.Now()
+		limit, reason = p.limit() // the body may have moved since
 		switch {
 		case !limit.IsZero() && !now.Before(limit):
 			p.kill(reason)
@@ -334,6 +347,9 @@ func (p *process) quietSince() time.Time {
 func (p *process) settle() error {
 	if !p.waitFor(settleTime) {
 		return nil // it closed standard output and works on: its answer is complete
+	}
+	if p.gone.Load() {
+		return ErrGone // which is why it has ended
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -407,13 +423,14 @@ func (p *process) discard() {
 // itself has been reaped.
 func (p *process) endGroup() {
 	p.mu.Lock()
-	if !p.signal(syscall.SIGTERM) { // the usual case, and one system call
+	if !p.signal(0) { // the usual case, and one system call
 		p.mu.Unlock()
 		return
 	}
 	if p.exit.Killed == "" {
 		p.exit.Killed = ReasonLeftBehind
 	}
+	p.signal(syscall.SIGTERM)
 	p.mu.Unlock()
 	deadline := time.Now().Add(p.req.Timeout.Grace)
 	for pause := time.Millisecond; ; pause = min(2*pause, groupPoll) {

@@ -40,6 +40,20 @@ func pollExit(tryReap func() bool) {
 	}
 }
 
+// reapGroup waits for the dead of a process group, and reports whether there were
+// any: its orphans are ours where the gateway is a subreaper, or process 1, and a
+// group is not gone before they have been waited for.
+func reapGroup(group int) (any bool) {
+	var ws syscall.WaitStatus
+	var ru syscall.Rusage
+	for {
+		if pid, err := waitNow(-group, &ws, &ru); pid <= 0 || err != nil {
+			return any
+		}
+		any = true
+	}
+}
+
 func signalName(s syscall.Signal) string {
 	if n := unix.SignalName(s); n != "" {
 		return n

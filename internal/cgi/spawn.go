@@ -27,6 +27,8 @@ type Spawn struct {
 	log    *slog.Logger
 	stderr func(req *Request, line string)
 	null   *os.File
+	// closeNull closes null, once.
+	closeNull func() error
 
 	mu     sync.Mutex
 	live   map[*process]struct{}
@@ -49,7 +51,7 @@ func NewSpawn(c SpawnConfig) (*Spawn, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spawn{log: c.Log, stderr: c.Stderr, null: null, live: map[*process]struct{}{}, empty: make(chan struct{})}
+	s := &Spawn{log: c.Log, stderr: c.Stderr, null: null, closeNull: sync.OnceValue(null.Close), live: map[*process]struct{}{}, empty: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -124,10 +126,7 @@ func (s *Spawn) Close(ctx context.Context) error {
 	}
 	select {
 	case <-s.empty:
-		if first {
-			return s.null.Close()
-		}
-		return nil
+		return s.closeNull()
 	case <-ctx.Done():
 		return fmt.Errorf("%d scripts still run: %w", s.Running(), ctx.Err())
 	}

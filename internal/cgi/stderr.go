@@ -17,6 +17,9 @@ const (
 	// stderrLinger is how long the end of a script waits for a standard error that
 	// somebody else still holds open.
 	stderrLinger = 50 * time.Millisecond
+	// maxPipe is the most that a pipe holds: what a script can make of it with
+	// F_SETPIPE_SZ.
+	maxPipe = 1 << 20
 )
 
 // stderr turns a script's standard error into lines. Until drain is called it costs
@@ -62,19 +65,24 @@ func (s *stderr) close() {
 	if s.file != nil {
 		s.file.SetReadDeadline(time.Now().Add(stderrLinger))
 		<-s.done
+	}
+	// What is in the pipe is taken in any case, but not for ever what somebody else
+	// still writes.
+	var b [4 << 10]byte
+	for left := maxPipe; left > 0; {
+		n, err := syscall.Read(s.fd, b[:])
+		if err == syscall.EINTR {
+			continue
+		}
+		if n <= 0 { // its end, or EAGAIN: somebody else holds it open
+			break
+		}
+		s.log.write(b[:n])
+		left -= n
+	}
+	if s.file != nil {
 		s.file.Close()
 	} else {
-		var b [4 << 10]byte
-		for {
-			n, err := syscall.Read(s.fd, b[:])
-			if err == syscall.EINTR {
-				continue
-			}
-			if n <= 0 { // its end, or EAGAIN: somebody else holds it open
-				break
-			}
-			s.log.write(b[:n])
-		}
 		closeFD(s.fd)
 	}
 	s.fd = -1

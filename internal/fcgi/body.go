@@ -61,9 +61,6 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.r = (b.r + n) % bodySize
 	b.n -= n
-	if b.n == 0 {
-		b.r = 0 // the longest piece of room for the reader
-	}
 	b.cond.Broadcast()
 	return n, nil
 }
@@ -131,6 +128,9 @@ func (b *body) space(n int, idle func()) []byte {
 	}
 	if b.buf == nil {
 		b.buf = b.pool.Get().(*[bodySize]byte)
+	}
+	if b.n == 0 {
+		b.r = 0 // the longest piece; not in Read, as the reader may be filling one
 	}
 	w := (b.r + b.n) % bodySize
 	return b.buf[w:min(w+n, w+bodySize-b.n, bodySize)]

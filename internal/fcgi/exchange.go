@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
@@ -54,6 +55,7 @@ type exchange struct {
 	ending    bool // the handler has returned: END_REQUEST may be on the wire
 	stdinDone bool
 	timed     bool // the connection has a write deadline
+	givenUp   bool // the write deadline is no longer the handler's
 
 	broken bool // after done: no END_REQUEST was sent
 }
@@ -108,11 +110,16 @@ func (c *conn) finish(ex *exchange, ok bool) {
 	switch {
 	case ex.aborted.Load():
 		// What is left of the output is of no use to anyone (spec 5.4).
+		ex.res.release()
+		c.allowWrite(ex)
 		err = c.write(endRecord(ex.id, statusRequestComplete))
 	case ok:
 		err = ex.res.finish()
 	default:
 		err = http.ErrAbortHandler
+	}
+	if err != nil {
+		c.spoil(ex)
 	}
 	ex.res.release()
 	if errors.Is(err, errShortAnswer) {
@@ -144,6 +151,32 @@ func (c *conn) finish(ex *exchange, ok bool) {
 	}
 }
 
+// spoil makes sure that an answer which broke off is seen to be broken. That END_REQUEST
+// is missing is not enough: without fastcgi_keep_conn, or without buffering, nginx takes
+// the end of the connection for the end of the answer. A record of no version is an error
+// to it. When nothing has been sent, the bare end of the connection does.
+func (c *conn) spoil(ex *exchange) {
+	if !ex.res.hasSent() {
+		return
+	}
+	c.allowWrite(ex)
+	if err := c.write(zeros[:headerLen]); err == nil {
+		return
+	}
+	// After a piece of a record only a reset helps, which a Unix socket can't send.
+	if t, ok := c.rwc.(*net.TCPConn); ok {
+		t.SetLinger(0)
+	}
+}
+
+// allowWrite gives a last record its own time.
+func (c *conn) allowWrite(ex *exchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ex.timed = true
+	c.rwc.SetWriteDeadline(time.Now().Add(goneGrace))
+}
+
 // abort gives the request up; END_REQUEST follows when the handler has returned. It
 // reports false when it already has.
 func (c *conn) abort(ex *exchange) bool {
@@ -170,15 +203,15 @@ func (c *conn) gone(ex *exchange) {
 // giveUp ends the context, and soon any write. The caller must hold c.mu.
 func (c *conn) giveUp(ex *exchange, cause error) {
 	ex.cancel(cause)
-	ex.timed = true
+	ex.timed, ex.givenUp = true, true
 	c.rwc.SetWriteDeadline(time.Now().Add(goneGrace))
 }
 
 func (c *conn) setWriteDeadline(ex *exchange, t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ex.ending || ex.req.Context().Err() != nil {
-		return nil // the deadline of giveUp stays
+	if ex.ending || ex.givenUp {
+		return nil
 	}
 	ex.timed = true
 	return c.rwc.SetWriteDeadline(t)

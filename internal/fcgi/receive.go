@@ -217,6 +217,8 @@ func (c *conn) feed(ex *exchange, n int) error {
 // watch looks whether the front server has gone while we don't read from it.
 func (c *conn) watch(ex *exchange) {
 	if hungUp(c.rwc) {
-		ex.cancel(ErrGone)
+		c.mu.Lock()
+		c.giveUp(ex, ErrGone)
+		c.mu.Unlock()
 	}
 }

@@ -111,7 +111,10 @@ type target struct{ uri, script, info, query string }
 
 func (t *target) set(r *http.Request) error {
 	if t.uri != "" {
-		if u, err := url.ParseRequestURI(t.uri); err == nil {
+		if u, err := url.ParseRequestURI(t.uri); err == nil && u.Opaque == "" {
+			if u.Path == "" { // http://host
+				u.Path = "/"
+			}
 			r.URL, r.RequestURI = u, t.uri
 			return nil
 		}

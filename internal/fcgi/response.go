@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -48,6 +46,7 @@ type response struct {
 	header    http.Header
 	buf       []byte // room for a header, then content; nil until the first octet
 	wroteHead bool
+	sent      bool // something is on the wire
 	done      bool
 	noBody    error // why there is no body: nil, errHead or http.ErrBodyNotAllowed
 	left      int64 // of the declared Content-Length, or -1
@@ -84,62 +83,6 @@ func (r *response) WriteStatus(code int, reason string) {
 	}
 	r.head(code, reason)
 }
-
-// head writes the head of the answer. The caller must hold mu.
-func (r *response) head(code int, reason string) {
-	r.wroteHead = true
-	r.left = -1
-	if r.ex.req != nil && r.ex.req.Method == http.MethodHead {
-		r.noBody = errHead
-	} else if code == http.StatusNoContent || code == http.StatusNotModified {
-		r.noBody = http.ErrBodyNotAllowed
-	} else if cl := r.header["Content-Length"]; len(cl) == 1 {
-		if n, err := strconv.ParseUint(cl[0], 10, 63); err == nil {
-			r.left = int64(n)
-		}
-	}
-	if reason == "" || !isText(reason) {
-		if reason = http.StatusText(code); reason == "" {
-			reason = "Status " + strconv.Itoa(code)
-		}
-	}
-	var digits [3]byte
-	put(r, "Status: ")
-	put(r, strconv.AppendInt(digits[:0], int64(code), 10))
-	put(r, " ")
-	put(r, reason)
-	put(r, "\r\n")
-	for name, values := range r.header {
-		if !passes(name) {
-			continue
-		}
-		for _, v := range values {
-			if !isText(v) {
-				v = oneLine.Replace(v)
-			}
-			put(r, name)
-			put(r, ": ")
-			put(r, v)
-			put(r, "\r\n")
-		}
-	}
-	put(r, "\r\n")
-}
-
-// passes reports whether a field may go to the front: not Status, which is ours, and
-// none that belongs to a connection (RFC 3875 section 6.3.4). Trailers can't be sent.
-func passes(name string) bool {
-	switch http.CanonicalHeaderKey(name) {
-	case "Status", "Connection", "Keep-Alive", "Transfer-Encoding", "Trailer":
-		return false
-	}
-	return isToken(name)
-}
-
-// oneLine keeps a value from ending its line, as net/http does.
-var oneLine = strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ")
-
-func isText(s string) bool { return !strings.ContainsAny(s, "\r\n\x00") }
 
 func (r *response) Write(p []byte) (int, error)       { return write(r, p) }
 func (r *response) WriteString(s string) (int, error) { return write(r, s) }
@@ -207,6 +150,7 @@ func (r *response) send() {
 	}
 	r.close()
 	r.write()
+	r.sent = true
 }
 
 // close makes a record of what waits (spec 3.3).
@@ -261,6 +205,7 @@ func (r *response) EnableFullDuplex() error { return nil }
 func (r *response) finish() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.done = true // before END_REQUEST: a goroutine that is left must not write behind it
 	if !r.wroteHead {
 		r.head(http.StatusOK, "")
 	}
@@ -285,8 +230,14 @@ func (r *response) finish() error {
 	return r.err
 }
 
-// release gives the memory back; a handler's goroutine that is left must not write
-// into the next request.
+// hasSent reports whether the front server has any of the answer.
+func (r *response) hasSent() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sent
+}
+
+// release gives the memory back, and drops what is in it.
 func (r *response) release() {
 	r.mu.Lock()
 	r.done = true
