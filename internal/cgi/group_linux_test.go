@@ -15,24 +15,24 @@ import (
 
 func TestWhatAScriptLeavesInItsGroupIsEnded(t *testing.T) {
 	for name, test := range map[string]struct {
+		n     int
 		child []string
 		grace time.Duration
 	}{
-		"children that sleep":     {[]string{"hang"}, patience},
-		"children that are deaf":  {[]string{"ignore SIGTERM", "hang"}, 100 * time.Millisecond},
-		"children with children":  {[]string{"fork 2 free " + script("hang"), "hang"}, patience},
-		"children that have died": {[]string{"exit 0"}, patience},
+		"children that sleep":     {50, []string{"hang"}, patience},
+		"children that are deaf":  {20, []string{"ignore SIGTERM", "hang"}, 100 * time.Millisecond},
+		"children with children":  {10, []string{"fork 2 free " + script("hang"), "hang"}, patience},
+		"children that have died": {20, []string{"exit 0"}, patience},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSpawn(t)
-			const n = 50
 			dir := t.TempDir()
 			// Each child says that it is there; their number is part of the file's name.
 			steps := []string{"touch " + dir + "/parent"}
-			for i := range n {
+			for i := range test.n {
 				steps = append(steps, "fork 1 free "+script(append([]string{fmt.Sprintf("touch %s/child%d", dir, i)}, test.child...)...))
 			}
-			for i := range n {
+			for i := range test.n {
 				steps = append(steps, fmt.Sprintf("await %s/child%d", dir, i))
 			}
 			c := s.call(append(steps, helloWorld)...)

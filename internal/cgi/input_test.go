@@ -50,7 +50,7 @@ func (c *counted) Read(b []byte) (int, error) {
 
 func TestABodyReachesTheScriptWholeAndEnds(t *testing.T) {
 	s := newSpawn(t)
-	for _, size := range []int{0, 1, 1000, 64 << 10, 64<<10 + 1, 1 << 20, 5<<20 + 3} {
+	for _, size := range []int{0, 1, 64 << 10, 64<<10 + 1, 1 << 20, 3<<20 + 3} {
 		body := pattern(size)
 		for how, c := range map[string]*call{
 			"in memory":      s.call(hello, "sum").spool(body, 1<<30),
@@ -276,6 +276,7 @@ func TestAClientThatSendsSlowlyIsNotTheScriptsFault(t *testing.T) {
 }
 
 func TestAScriptThatDoesNothingWithItsBodyIsOutOfTimeAllTheSame(t *testing.T) {
+	s := newSpawn(t)
 	for name, test := range map[string]struct {
 		steps []string
 		size  int
@@ -283,7 +284,6 @@ func TestAScriptThatDoesNothingWithItsBodyIsOutOfTimeAllTheSame(t *testing.T) {
 		"after its end":       {[]string{"read 10", "hang"}, 10},
 		"never read":          {[]string{"hang"}, 1 << 20},
 		"closed":              {[]string{"close 0", "hang"}, 1 << 20},
-		"closed by its end":   {[]string{"close 0", "close 1", "hang"}, 1 << 20},
 		"no longer read":      {[]string{"read 100000", "hang"}, 1 << 20},
 		"fits into the pipe":  {[]string{"hang"}, 100},
 		"no body":             {[]string{"hang"}, 0},
@@ -291,15 +291,11 @@ func TestAScriptThatDoesNothingWithItsBodyIsOutOfTimeAllTheSame(t *testing.T) {
 		"unread, head is out": {[]string{hello, "hang"}, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSpawn(t)
+			t.Parallel()
 			c := s.call(test.steps...).stream(bytes.NewReader(pattern(test.size)), test.size)
 			c.Timeout.FirstByte, c.Timeout.Idle = 100*time.Millisecond, 100*time.Millisecond
 			_, err := c.answer()
-			if name == "closed by its end" {
-				assert.ErrorIs(t, err, ErrNoOutput)
-			} else {
-				assert.ErrorIs(t, err, ErrTimeout)
-			}
+			assert.ErrorIs(t, err, ErrTimeout)
 			assert.NotEmpty(t, c.wait().Killed)
 		})
 	}

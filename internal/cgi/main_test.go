@@ -58,10 +58,10 @@ func eventually(t testing.TB, ok func() bool, what string) {
 // end: a process, a descriptor, a goroutine, or a request whose End was not called.
 type testSpawn struct {
 	*Spawn
-	t     testing.TB
-	calls []*call
+	t testing.TB
 
 	mu    sync.Mutex
+	calls []*call
 	lines map[*Request][]string
 }
 
@@ -120,6 +120,8 @@ func (s *testSpawn) call(steps ...string) *call {
 
 // callFile prepares a request for another program.
 func (s *testSpawn) callFile(file string, args ...string) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c := &call{s: s, ended: make(chan struct{})}
 	c.ID = fmt.Sprintf("%s#%d", s.t.Name(), len(s.calls))
 	c.Script = Script{Name: "/cgi-bin/test", File: file, Args: args}

@@ -147,6 +147,7 @@ func TestAnExitStatusBehindAnAnswerDoesNotSpoilIt(t *testing.T) {
 }
 
 func TestAnAnswerThatBreaksOffIsAnError(t *testing.T) {
+	s := newSpawn(t)
 	for name, test := range map[string]struct {
 		steps []string
 		body  string
@@ -167,7 +168,7 @@ func TestAnAnswerThatBreaksOffIsAnError(t *testing.T) {
 		"closed, then a crash soon": {[]string{hello + "part", "close 1", "kill SIGKILL"}, "part", "the script died of SIGKILL"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSpawn(t)
+			t.Parallel()
 			c := s.call(test.steps...)
 			c.Script.NPH = strings.HasPrefix(name, "nph")
 			body, err := c.answer()
@@ -238,6 +239,7 @@ func TestAReadOfNothingIsNotTheEnd(t *testing.T) {
 
 // A script may answer and work on: that is how people fork off work in CGI.
 func TestAnAnswerIsCompleteWhenItsOutputIsClosedAndTheScriptGoesOn(t *testing.T) {
+	s := newSpawn(t)
 	for name, steps := range map[string][]string{
 		"closed":           {helloWorld, "close 1"},
 		"all closed":       {helloWorld, "close 0", "close 1", "close 2"},
@@ -246,7 +248,7 @@ func TestAnAnswerIsCompleteWhenItsOutputIsClosedAndTheScriptGoesOn(t *testing.T)
 	} {
 		for _, disconnect := range []Disconnect{Kill, Finish} {
 			t.Run(fmt.Sprint(name, ", ", disconnect), func(t *testing.T) {
-				s := newSpawn(t)
+				t.Parallel()
 				dir := t.TempDir()
 				c := s.call(append(steps, "await "+dir+"/go", "touch "+dir+"/done", "exit 6")...)
 				c.Disconnect = disconnect
@@ -261,7 +263,7 @@ func TestAnAnswerIsCompleteWhenItsOutputIsClosedAndTheScriptGoesOn(t *testing.T)
 				require.NoError(t, res.Body.Close())
 				cancel() // as a handler does that returns
 				assert.False(t, c.hasEnded(), "the answer is complete before the script has ended")
-				assert.Equal(t, 1, s.Running())
+				assert.Positive(t, s.Running())
 				touch(t, dir+"/go")
 				e := c.wait()
 				assert.Equal(t, []any{6, "", ""}, []any{e.Code, e.Signal, e.Killed})
@@ -346,6 +348,7 @@ func TestAReadCanBeGivenUpAndTakenUpAgain(t *testing.T) {
 
 func TestReadWithinSeesTheEndOfTheAnswer(t *testing.T) {
 	s := newSpawn(t)
+	dir := t.TempDir()
 	for _, test := range []struct {
 		steps []string
 		is    error
@@ -354,16 +357,16 @@ func TestReadWithinSeesTheEndOfTheAnswer(t *testing.T) {
 		{[]string{hello, "exit 3"}, io.EOF},
 		{[]string{hello, "kill SIGSEGV"}, ErrTruncated},
 		{[]string{"out Content-Length: 5\n\n"}, ErrTruncated},
-		{[]string{"out Content-Length: 0\n\n", "hang"}, io.EOF},
+		{[]string{"out Content-Length: 0\n\n", "await " + dir + "/go"}, io.EOF},
 	} {
 		c := s.call(test.steps...)
-		c.Timeout.Total = time.Second
 		res := c.start()
 		n, err := res.Body.ReadWithin(make([]byte, 10), patience)
 		assert.Zero(t, n)
 		assert.ErrorIs(t, err, test.is)
 		res.Body.Close()
 	}
+	touch(t, dir+"/go")
 }
 
 func TestWhatCameWithTheHeadIsThereAtOnce(t *testing.T) {

@@ -282,7 +282,7 @@ func (p *process) read(b []byte, within time.Time) (int, error) {
 func (p *process) await(within time.Time, op func() (int, error)) (int, error) {
 	p.asked = time.Now()
 	for {
-		limit, reason := p.limit()
+		limit, _ := p.limit()
 		wake := earliest(limit, within)
 		exited := p.hasExited()
 		if exited {
@@ -305,7 +305,7 @@ func (p *process) await(within time.Time, op func() (int, error)) (int, error) {
 			return 0, fmt.Errorf("reading its output: %w", err)
 		}
 		now := time.Now()
-		limit, reason = p.limit() // the body may have moved since
+		limit, reason := p.limit() // the body may have moved since
 		switch {
 		case !limit.IsZero() && !now.Before(limit):
 			p.kill(reason)

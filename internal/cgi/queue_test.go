@@ -338,12 +338,11 @@ func TestAQueueWithoutHooksWorks(t *testing.T) {
 
 // busy is a backend that checks how many requests it is given at once.
 type busy struct {
-	t           *testing.T
-	all, most   atomic.Int64
-	scripts     [4]atomic.Int64
-	limit       int64
-	perScript   int64
-	interrupted atomic.Int64
+	t         *testing.T
+	all, most atomic.Int64
+	scripts   [4]atomic.Int64
+	limit     int64
+	perScript int64
 }
 
 func (b *busy) RoundTrip(_ context.Context, req *Request) (*Response, error) {

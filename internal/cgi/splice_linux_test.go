@@ -75,6 +75,7 @@ func spliceTo(t testing.TB, body Body, ours net.Conn, stall func()) (int64, erro
 func noStall() {}
 
 func TestAnAnnouncedAnswerCanBeMovedByTheKernel(t *testing.T) {
+	s := newSpawn(t)
 	const size = 5<<20 + 3
 	want := pattern(size)
 	for _, network := range []string{"tcp", "unix"} {
@@ -87,7 +88,7 @@ func TestAnAnnouncedAnswerCanBeMovedByTheKernel(t *testing.T) {
 			"both slow":     {50 * time.Millisecond, 10 * time.Millisecond},
 		} {
 			t.Run(network+", "+name, func(t *testing.T) {
-				s := newSpawn(t)
+				t.Parallel()
 				ours, client := socketPair(t, network)
 				steps := []string{fmt.Sprintf("out Content-Length: %d\n\n", size)}
 				if test.script == 0 {
@@ -163,6 +164,7 @@ func TestAScriptThatGoesOnBehindAMovedAnswerIsLeftAlone(t *testing.T) {
 }
 
 func TestAMovedAnswerThatBreaksOffIsAnError(t *testing.T) {
+	s := newSpawn(t)
 	for name, test := range map[string]struct {
 		steps  []string
 		limits Timeouts
@@ -174,10 +176,10 @@ func TestAMovedAnswerThatBreaksOffIsAnError(t *testing.T) {
 		"a late crash": {[]string{"sleep 200ms", "kill SIGKILL"}, Timeouts{}, ErrTruncated, "the script died of SIGKILL"},
 		"closed":       {[]string{"close 1", "sleep 300ms"}, Timeouts{}, ErrTruncated, "100000 octets of its Content-Length are missing"},
 		"idle":         {[]string{"hang"}, Timeouts{Idle: 200 * time.Millisecond}, ErrTimeout, ReasonIdle},
-		"too long":     {[]string{"drip 10000 10ms x"}, Timeouts{Idle: patience, Total: 500 * time.Millisecond}, ErrTimeout, ReasonTotal},
+		"too long":     {[]string{"drip 10000 10ms x"}, Timeouts{Idle: patience, Total: 1500 * time.Millisecond}, ErrTimeout, ReasonTotal},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSpawn(t)
+			t.Parallel()
 			ours, client := socketPair(t, "tcp")
 			c := s.call(append([]string{"out Content-Length: 200000\n\n", "outn 100000"}, test.steps...)...)
 			c.Timeout = test.limits
@@ -206,13 +208,14 @@ func TestAMovedAnswerThatBreaksOffIsAnError(t *testing.T) {
 }
 
 func TestAClientThatTakesNoMoreOfAMovedAnswerIsToBlame(t *testing.T) {
+	s := newSpawn(t)
 	for name, leave := range map[string]func(ours, client net.Conn){
 		"hung up":  func(_, client net.Conn) { client.Close() },
 		"stalled":  func(ours, _ net.Conn) { ours.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) },
 		"our side": func(ours, _ net.Conn) { ours.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSpawn(t)
+			t.Parallel()
 			ours, client := socketPair(t, "tcp")
 			c := s.call("out Content-Length: 10000000\n\n", "outn 10000000")
 			res := c.start()

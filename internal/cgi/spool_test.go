@@ -2,6 +2,7 @@ package cgi
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -13,15 +14,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pattern is n octets in which every loss or doubling shows.
+// pattern is n octets in which every loss or doubling shows: a block of noise again
+// and again, each beginning with its number.
 func pattern(n int) []byte {
-	b := make([]byte, n)
+	const block = 4093
+	b := make([]byte, max(n, block)+block)
 	x := uint32(1)
-	for i := range b {
+	for i := range block {
 		x = x*1664525 + 1013904223
 		b[i] = byte(x >> 24)
 	}
-	return b
+	for i := block; i < n; i += block {
+		copy(b[i:], b[:block])
+		binary.BigEndian.PutUint32(b[i:], uint32(i))
+	}
+	return b[:n:n]
 }
 
 func TestABodyIsSpooledToMemoryOrToAFile(t *testing.T) {

@@ -114,6 +114,7 @@ func TestStandardErrorOfALongScriptIsLoggedAsItComes(t *testing.T) {
 }
 
 func TestHalfAMegabyteOfStandardErrorDoesNotStopTheAnswer(t *testing.T) {
+	s := newSpawn(t)
 	const size = 512 << 10
 	for name, steps := range map[string][]string{
 		"before the head":     {fmt.Sprint("errn ", size), helloWorld},
@@ -123,7 +124,7 @@ func TestHalfAMegabyteOfStandardErrorDoesNotStopTheAnswer(t *testing.T) {
 		"behind a closed one": {helloWorld, "close 1", fmt.Sprint("errn ", size)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSpawn(t)
+			t.Parallel()
 			c := s.call(steps...)
 			assert.Equal(t, "hello, world\n", c.mustAnswer())
 			assert.Equal(t, 0, c.wait().Code)
@@ -137,9 +138,10 @@ func TestHalfAMegabyteOfStandardErrorDoesNotStopTheAnswer(t *testing.T) {
 }
 
 func TestStandardErrorThatADaemonHoldsIsNotWaitedFor(t *testing.T) {
+	s := newSpawn(t)
 	for name, before := range map[string]string{"short": "sleep 0s", "long": "sleep 150ms"} {
 		t.Run(name, func(t *testing.T) {
-			s := newSpawn(t)
+			t.Parallel()
 			ready := t.TempDir() + "/ready"
 			c := s.call(before, "err before\n", "fork 1 daemon "+script("touch "+ready, "hang"), "await "+ready, "err after\n", helloWorld, "close 1")
 			// The daemon holds the answer open as well, but that is another test's matter.

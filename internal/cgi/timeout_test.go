@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 )
 
 func TestAScriptThatTakesTooLongIsEnded(t *testing.T) {
+	s := newSpawn(t)
 	const soon = 100 * time.Millisecond
 	for name, test := range map[string]struct {
 		steps  []string
@@ -31,10 +33,10 @@ func TestAScriptThatTakesTooLongIsEnded(t *testing.T) {
 		"half an answer":                 {[]string{hello + "half", "hang"}, Timeouts{FirstByte: patience, Idle: soon}, ReasonIdle, "half", false},
 		"half an announced answer":       {[]string{"out Content-Length: 9\n\nhalf", "hang"}, Timeouts{FirstByte: patience, Idle: soon}, ReasonIdle, "half", false},
 		"half an answer, nph":            {[]string{"out half", "hang"}, Timeouts{FirstByte: patience, Idle: soon}, ReasonIdle, "half", false},
-		"for ever, but little by little": {[]string{hello, "drip 100000 10ms x"}, Timeouts{Idle: patience, Total: 5 * soon}, ReasonTotal, "x", false},
+		"for ever, but little by little": {[]string{hello, "drip 100000 10ms x"}, Timeouts{Idle: patience, Total: 15 * soon}, ReasonTotal, "x", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSpawn(t)
+			t.Parallel()
 			c := s.call(test.steps...)
 			c.Timeout = test.limits
 			c.Timeout.Grace = patience
@@ -68,7 +70,7 @@ func TestAScriptWithinItsLimitsIsNotEnded(t *testing.T) {
 	s := newSpawn(t)
 	const limit = time.Second
 	c := s.call("sleep 200ms", hello, "drip 5 250ms x") // longer than any limit, but for that in all
-	c.Timeout = Timeouts{FirstByte: limit, Idle: limit, Total: patience, Grace: patience}
+	c.Timeout = Timeouts{FirstByte: 5 * limit, Idle: limit, Total: patience, Grace: patience}
 	assert.Equal(t, "xxxxx", c.mustAnswer())
 	assert.Equal(t, "", c.wait().Killed)
 }
@@ -128,7 +130,7 @@ func TestTheTotalTimeRunsOnBehindTheAnswer(t *testing.T) {
 		"writes for ever":     {"ignore SIGPIPE", "out Content-Length: 13\n\nhello, world\n", "drip 1000000 1ms xxxxxxxxxxxxxxxxxxxxx"},
 	} {
 		c := s.call(steps...)
-		c.Timeout = Timeouts{Total: 1500 * time.Millisecond, Grace: 100 * time.Millisecond}
+		c.Timeout = Timeouts{Total: 2 * time.Second, Grace: 100 * time.Millisecond}
 		wg.Go(func() {
 			body, err := c.answer()
 			assert.NoError(t, err, name)
@@ -142,6 +144,7 @@ func TestTheTotalTimeRunsOnBehindTheAnswer(t *testing.T) {
 }
 
 func TestAClientThatLeavesEndsTheScriptOrDoesNot(t *testing.T) {
+	s := newSpawn(t)
 	gone := errors.New("hung up")
 	for name, steps := range map[string][]string{
 		"before the start":  nil,
@@ -152,20 +155,26 @@ func TestAClientThatLeavesEndsTheScriptOrDoesNot(t *testing.T) {
 	} {
 		for _, disconnect := range []Disconnect{Kill, Finish} {
 			t.Run(fmt.Sprint(name, ", ", disconnect), func(t *testing.T) {
-				s := newSpawn(t)
+				t.Parallel()
 				dir := t.TempDir()
 				c := s.call(append(steps, "touch "+dir+"/ready", "await "+dir+"/go", "touch "+dir+"/done", "exit 6")...)
 				c.Disconnect = disconnect
 				ctx, leave := context.WithCancelCause(t.Context())
+				answers := len(steps) > 0 && strings.HasPrefix(steps[0], hello)
+				answered := make(chan struct{})
 				if steps == nil {
 					leave(gone)
 				} else {
 					go func() {
 						eventually(t, func() bool { return exists(dir + "/ready") }, "the script's start")
+						if answers {
+							<-answered
+						}
 						leave(gone)
 					}()
 				}
 				res, err := c.tryWith(ctx)
+				close(answered)
 				switch name {
 				case "behind a closed":
 					require.NoError(t, err)
@@ -223,7 +232,7 @@ func TestAScriptThatIgnoresTERMIsKilledWhenTheClientLeaves(t *testing.T) {
 func TestAScriptThatFinishesForNobodyStillHasItsLimits(t *testing.T) {
 	s := newSpawn(t)
 	c := s.call(hello, "hang")
-	c.Disconnect, c.Timeout.Total = Finish, 500*time.Millisecond
+	c.Disconnect, c.Timeout.Total = Finish, 1500*time.Millisecond
 	ctx, leave := context.WithCancel(t.Context())
 	res, err := c.tryWith(ctx)
 	require.NoError(t, err)
@@ -237,7 +246,7 @@ func TestAScriptThatFinishesForNobodyStillHasItsLimits(t *testing.T) {
 func TestTheFirstReasonForAnEndIsTheOneThatCounts(t *testing.T) {
 	s := newSpawn(t)
 	c := s.call("ignore SIGTERM", hello, "hang")
-	c.Timeout = Timeouts{Idle: 100 * time.Millisecond, Total: 200 * time.Millisecond, Grace: 300 * time.Millisecond}
+	c.Timeout = Timeouts{Idle: 100 * time.Millisecond, Total: patience, Grace: 300 * time.Millisecond}
 	ctx, leave := context.WithCancel(t.Context())
 	res, err := c.tryWith(ctx)
 	require.NoError(t, err)

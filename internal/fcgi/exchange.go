@@ -45,7 +45,6 @@ type exchange struct {
 	body    body
 	params  Params
 	cancel  context.CancelCauseFunc
-	parent  context.Context
 	done    chan struct{} // closed when END_REQUEST has been written, or won't be
 
 	aborted atomic.Bool // set with c.mu held, before ending

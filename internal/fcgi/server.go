@@ -121,7 +121,8 @@ func (s *Server) Serve(l net.Listener) error {
 			default:
 			}
 			// Out of descriptors, say: as in net/http, wait for some to come back.
-			if ne, ok := err.(net.Error); !ok || !ne.Temporary() { //nolint:staticcheck // nothing else tells
+			//lint:ignore SA1019 nothing else tells
+			if ne, ok := err.(net.Error); !ok || !ne.Temporary() {
 				return err
 			}
 			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
