@@ -349,6 +349,7 @@ func TestAReadCanBeGivenUpAndTakenUpAgain(t *testing.T) {
 func TestReadWithinSeesTheEndOfTheAnswer(t *testing.T) {
 	s := newSpawn(t)
 	dir := t.TempDir()
+	var last *call
 	for _, test := range []struct {
 		steps []string
 		is    error
@@ -359,14 +360,15 @@ func TestReadWithinSeesTheEndOfTheAnswer(t *testing.T) {
 		{[]string{"out Content-Length: 5\n\n"}, ErrTruncated},
 		{[]string{"out Content-Length: 0\n\n", "await " + dir + "/go"}, io.EOF},
 	} {
-		c := s.call(test.steps...)
-		res := c.start()
+		last = s.call(test.steps...)
+		res := last.start()
 		n, err := res.Body.ReadWithin(make([]byte, 10), patience)
 		assert.Zero(t, n)
 		assert.ErrorIs(t, err, test.is)
 		res.Body.Close()
 	}
 	touch(t, dir+"/go")
+	last.wait()
 }
 
 func TestWhatCameWithTheHeadIsThereAtOnce(t *testing.T) {

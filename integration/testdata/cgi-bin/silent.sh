@@ -1,0 +1,3 @@
+#!/bin/sh
+# Says nothing at all.
+exec sleep 300
