@@ -18,10 +18,12 @@ const (
 	// more to go with it. It is the most that streaming adds, and it lets a short
 	// answer leave in one piece, with its length.
 	flushAfter = 2 * time.Millisecond
+	// holdPoll is how often an answer that is held back looks whether it may go.
+	holdPoll = 10 * time.Millisecond
 	// spliceFrom is the announced length from which the body is moved within the
 	// kernel.
 	spliceFrom = 64 << 10
-	// writeStall is how long a client may take nothing of an answer.
+	// writeStall is the usual [Server].stall.
 	writeStall = 60 * time.Second
 )
 
@@ -82,7 +84,9 @@ func (x *exchange) sendBody(res *cgi.Response) error {
 	for {
 		var n int
 		var err error
-		if held {
+		if x.holdsBack() {
+			n, err = res.Body.ReadWithin(buf[have:], holdPoll)
+		} else if held {
 			n, err = res.Body.ReadWithin(buf[have:], flushAfter)
 		} else {
 			n, err = res.Body.Read(buf[have:])
@@ -92,6 +96,9 @@ func (x *exchange) sendBody(res *cgi.Response) error {
 			continue
 		}
 		dry := errors.Is(err, os.ErrDeadlineExceeded)
+		if dry && have < len(buf) && x.holdsBack() {
+			continue
+		}
 		broken := err != nil && err != io.EOF && !dry
 		if broken && have == 0 && x.status == 0 {
 			return err // nothing was sent: there can still be an error page
@@ -114,6 +121,14 @@ func (x *exchange) sendBody(res *cgi.Response) error {
 	}
 }
 
+// holdsBack reports whether the answer must not begin yet, because the request has
+// not come in whole: nginx, by either protocol, sends nothing more of a body when
+// the answer has begun, and git http-backend begins its answer before it reads. A
+// client with HTTP/2 of its own does both at once.
+func (x *exchange) holdsBack() bool {
+	return x.status == 0 && x.body != nil && (x.params != nil || x.r.ProtoMajor == 1) && x.body.coming()
+}
+
 // write sends a piece, behind the head if that is still to go.
 func (x *exchange) write(res *cgi.Response, b []byte, flush bool) error {
 	x.head(res)
@@ -132,7 +147,7 @@ func (x *exchange) write(res *cgi.Response, b []byte, flush bool) error {
 
 // head sends the head, once.
 func (x *exchange) head(res *cgi.Response) {
-	x.stallAfter(writeStall)
+	x.stallAfter()
 	if x.status != 0 {
 		return
 	}
@@ -182,7 +197,7 @@ type stallGuard struct {
 
 func (g stallGuard) Read(b []byte) (int, error) {
 	n, err := g.r.Read(b)
-	g.x.stallAfter(writeStall)
+	g.x.stallAfter()
 	if err != nil && err != io.EOF {
 		err = scriptError{err}
 	}
@@ -194,9 +209,9 @@ func (x *exchange) flush() error {
 }
 
 // stallAfter bounds the next write, where [conn] does not do that by itself.
-func (x *exchange) stallAfter(d time.Duration) {
+func (x *exchange) stallAfter() {
 	if x.conn == nil || x.conn.raw == nil {
-		x.writeBy(time.Now().Add(d))
+		x.writeBy(time.Now().Add(x.s.stall))
 	}
 }
 
@@ -211,7 +226,7 @@ func (x *exchange) writeBy(t time.Time) {
 // rest.
 func (x *exchange) writeFailed(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("%w: it took nothing for %v", cgi.ErrGone, writeStall)
+		return fmt.Errorf("%w: it took nothing for %v", cgi.ErrGone, x.s.stall)
 	}
 	return fmt.Errorf("%w: %w", cgi.ErrGone, err)
 }

@@ -22,6 +22,12 @@ type basicAuth struct {
 	checked time.Time
 }
 
+// hashes are the kinds of passwords that count. A plain one does not: every hash of a
+// kind that is not known would be one, and whoever has read the file would be in.
+var hashes = []htpasswd.PasswdParser{
+	htpasswd.AcceptMd5, htpasswd.AcceptSha, htpasswd.AcceptBcrypt, htpasswd.AcceptSsha, htpasswd.AcceptCryptSha,
+}
+
 // authRecheck is how often a change of the file is looked for.
 const authRecheck = time.Second
 
@@ -44,7 +50,7 @@ func newBasicAuth(realm, path string) (*basicAuth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("htpasswd file: %w", err)
 	}
-	f, err := htpasswd.New(path, htpasswd.DefaultSystems, nil)
+	f, err := htpasswd.New(path, hashes, nil)
 	if err != nil {
 		return nil, fmt.Errorf("htpasswd file %s: %w", path, err)
 	}

@@ -65,6 +65,13 @@ func clientOf(r *http.Request, trusted config.Prefixes, unix bool) client {
 	return c
 }
 
+// hasAddr reports whether the peer of a request has an address: on a Unix socket only
+// one of whom the PROXY protocol says so.
+func hasAddr(r *http.Request) bool {
+	_, err := netip.ParseAddr(hostOf(r.RemoteAddr))
+	return err == nil
+}
+
 func isTrusted(remote string, trusted config.Prefixes, unix bool) bool {
 	if unix {
 		return trusted.ContainsUnix()
@@ -76,33 +83,34 @@ func isTrusted(remote string, trusted config.Prefixes, unix bool) bool {
 // hop is what one proxy says of the one before it.
 type hop struct{ addr, proto, host string }
 
-// forwarded reads the Forwarded field (RFC 7239), or X-Forwarded-For where there is
-// none.
+// forwarded reads X-Forwarded-For, or the Forwarded field (RFC 7239) where there is
+// none: nearly every proxy writes the first, and passes on the second as its client
+// wrote it.
 func forwarded(h http.Header) []hop {
 	var hops []hop
-	if fields := h["Forwarded"]; len(fields) > 0 {
-		for element := range strings.SplitSeq(strings.Join(fields, ","), ",") {
-			var e hop
-			for pair := range strings.SplitSeq(element, ";") {
-				name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
-				value = strings.Trim(value, `"`)
-				switch strings.ToLower(name) {
-				case "for":
-					e.addr = value
-				case "proto":
-					e.proto = value
-				case "host":
-					e.host = value
-				}
-			}
-			hops = append(hops, e)
-		}
-		return hops
-	}
 	for _, field := range h["X-Forwarded-For"] {
 		for a := range strings.SplitSeq(field, ",") {
 			hops = append(hops, hop{addr: strings.TrimSpace(a)})
 		}
+	}
+	if hops != nil || h["Forwarded"] == nil {
+		return hops
+	}
+	for element := range strings.SplitSeq(strings.Join(h["Forwarded"], ","), ",") {
+		var e hop
+		for pair := range strings.SplitSeq(element, ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+			value = strings.Trim(value, `"`)
+			switch strings.ToLower(name) {
+			case "for":
+				e.addr = value
+			case "proto":
+				e.proto = value
+			case "host":
+				e.host = value
+			}
+		}
+		hops = append(hops, e)
 	}
 	return hops
 }

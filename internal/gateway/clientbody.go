@@ -23,16 +23,23 @@ type clientBody struct {
 	one sync.Mutex // held while reading: drainBody may want to beside a script's feeder
 
 	mu      sync.Mutex
+	left    int64     // octets to come, where their number is known
+	moved   time.Time // when the last of them came
 	began   bool
 	idleNow chan struct{} // closed while no Read is under way
 	stopped bool
 	ended   bool // the body was read to its end, or can't be
+	whole   bool // it was
+	timeout error
 }
+
+// brokenNews is how long the news that a body is broken may take to its script's reader.
+const brokenNews = 100 * time.Millisecond
 
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 func newClientBody(w http.ResponseWriter, r *http.Request, idle time.Duration) *clientBody {
-	return &clientBody{r: r.Body, rc: http.NewResponseController(w), idle: idle, idleNow: closedChan}
+	return &clientBody{r: r.Body, rc: http.NewResponseController(w), idle: idle, idleNow: closedChan, left: r.ContentLength, moved: time.Now()}
 }
 
 // Read fails with [cgi.ErrBodyTimeout] when the client pauses too long.
@@ -46,18 +53,24 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 	done := make(chan struct{})
 	b.began, b.idleNow = true, done
+	var due time.Time
 	if b.idle > 0 {
-		b.rc.SetReadDeadline(time.Now().Add(b.idle))
+		due = time.Now().Add(b.idle)
+		b.rc.SetReadDeadline(due)
 	}
 	b.mu.Unlock()
 	n, err := b.r.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	close(done)
+	b.left, b.moved = b.left-int64(n), time.Now()
 	if err != nil {
-		b.ended = true
+		b.ended, b.whole = true, err == io.EOF
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = fmt.Errorf("%w: nothing came for %v", cgi.ErrBodyTimeout, b.idle)
+			if !time.Now().Before(due) { // and it was not stop
+				b.timeout = err
+			}
 		}
 	}
 	return n, err
@@ -77,6 +90,33 @@ func (b *clientBody) atEnd() bool {
 	return b.ended
 }
 
+// isWhole reports whether the body was read to its end: what comes now is the next
+// request.
+func (b *clientBody) isWhole() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.whole
+}
+
+// coming reports whether there is more to come of a body of known length, and comes
+// without a long pause. While it is being read, it is Read that ends a pause.
+func (b *clientBody) coming() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.stopped || b.whole || b.left <= 0:
+		return false
+	case b.ended: // broken: whoever has read it will say so
+		return time.Since(b.moved) < brokenNews
+	}
+	select {
+	case <-b.idleNow:
+		return b.idle == 0 || time.Since(b.moved) < b.idle
+	default:
+		return true
+	}
+}
+
 // stop ends a Read that is under way and makes later ones fail.
 func (b *clientBody) stop() {
 	b.mu.Lock()
@@ -91,6 +131,15 @@ func (b *clientBody) stop() {
 	}
 	b.mu.Unlock()
 	<-wait
+}
+
+// timedOut stops the body, and returns the error if it was a pause that ended it: to
+// net/http a client whose body times out has gone.
+func (b *clientBody) timedOut() error {
+	b.stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.timeout
 }
 
 const (

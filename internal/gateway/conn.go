@@ -3,9 +3,11 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,6 +17,12 @@ import (
 // probeAfter is how long after a client has shut its sending side it is asked
 // whether it is still there.
 const probeAfter = 500 * time.Millisecond
+
+// lingerTime and lingerMax bound what is taken of a client whose connection ends.
+const (
+	lingerTime = 500 * time.Millisecond
+	lingerMax  = 256 << 10
+)
 
 // conn is a client's connection under [http.Server]. It tells a client that has
 // gone from one that has only shut its sending side (`printf … | nc`, and many
@@ -31,12 +39,14 @@ type conn struct {
 	raw   syscall.RawConn // nil where there is none
 	stall time.Duration   // how long the client may take nothing
 
+	spoilt atomic.Bool // nothing that still comes may be taken for a request
+
 	mu    sync.Mutex
 	mayBe bool // an interim response may be sent now
 }
 
-func newConn(c net.Conn) *conn {
-	cc := &conn{Conn: c, stall: writeStall}
+func newConn(c net.Conn, stall time.Duration) *conn {
+	cc := &conn{Conn: c, stall: stall}
 	if p, ok := c.(*proxyproto.Conn); ok {
 		c = p.Raw()
 	}
@@ -49,6 +59,10 @@ func newConn(c net.Conn) *conn {
 // Read holds an end of file back from the read-ahead, which is the only read of one
 // octet that net/http does (TestAClientThatOnlyShutsItsSendingSide guards this).
 func (c *conn) Read(b []byte) (int, error) {
+	if c.spoilt.Load() {
+		linger(c)
+		return 0, errSpoilt
+	}
 	n, err := c.Conn.Read(b)
 	if err == io.EOF && len(b) == 1 && c.raw != nil {
 		err = c.awaitDeath()
@@ -144,15 +158,38 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
+// errSpoilt is not io.EOF, which would be the end of a body to net/http.
+var errSpoilt = errors.New("the request's body was given up")
+
+// spoil ends the connection behind the answer that is being sent: what still comes is the
+// rest of a body that nobody waits for, and net/http would take it for a request.
+func (c *conn) spoil() { c.spoilt.Store(true) }
+
+// linger shuts the sending side, and takes for a moment what the client is still
+// sending, which would make the kernel reset the connection before the answer was read.
+func linger(c net.Conn) {
+	if w, ok := c.(interface{ CloseWrite() error }); !ok || w.CloseWrite() != nil {
+		return
+	}
+	if cc, ok := c.(*conn); ok {
+		c = cc.Conn
+	}
+	c.SetReadDeadline(time.Now().Add(lingerTime))
+	io.CopyN(io.Discard, c, lingerMax)
+}
+
 // connListener makes every connection a *conn.
-type connListener struct{ net.Listener }
+type connListener struct {
+	net.Listener
+	stall time.Duration
+}
 
 func (l connListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return newConn(c), nil
+	return newConn(c, l.stall), nil
 }
 
 type connKey struct{}

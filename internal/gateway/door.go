@@ -106,7 +106,7 @@ func (s *Server) httpDoor(d *door, files *config.TLS) error {
 		if len(s.trusted) > 0 {
 			l = &proxyproto.Listener{Listener: l, ConnPolicy: s.proxyPolicy(d), ReadHeaderTimeout: headerTimeout}
 		}
-		return connListener{l}
+		return connListener{l, s.stall}
 	}
 	if files == nil {
 		d.run = func(l net.Listener) error { return srv.Serve(wrap(l)) }

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"warmcgi/internal/cgi"
 	"warmcgi/internal/fcgi"
 	"warmcgi/internal/urlpath"
 )
@@ -37,6 +40,7 @@ type exchange struct {
 	user        string        // who has logged in
 	body        *clientBody   // nil before it is wanted
 	scriptEnded chan struct{} // closed when the last script started has ended; nil before
+	duplex      bool          // the body streams, and net/http leaves the rest of it to us
 	redirects   int           // local ones so far
 
 	script   string // SCRIPT_NAME
@@ -81,6 +85,9 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 // fail answers with the status of an error, or, when the answer has begun, breaks
 // the connection: a client must never take a part for the whole.
 func (x *exchange) fail(err error) {
+	if x.body != nil && errors.Is(err, cgi.ErrGone) {
+		err = cmp.Or(x.body.timedOut(), err)
+	}
 	x.err = err
 	code, why := statusOf(err)
 	x.s.metrics.errors.WithLabelValues(why).Inc()

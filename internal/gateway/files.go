@@ -37,16 +37,23 @@ func (x *exchange) serveFile(rt *route, f urlpath.Found) error {
 	if len(f.Rest) > 0 {
 		return fmt.Errorf("%s is a file, not a folder: %w", f.File, errNotFound)
 	}
-	if isSource(f.File) {
+	if rt.isSource(f.File) {
 		return fmt.Errorf("%s is a script, and its source is never sent; name its extension in `scripts` to run it: %w", f.File, errForbidden)
 	}
 	return x.sendStatic(f.File, f.Info)
 }
 
 // isSource reports whether a file is a program by its name, wherever it lies: one that
-// a route was not told to run must not be read by the world instead.
-func isSource(file string) bool {
+// a route was not told to run must not be read by the world instead. Neither must one
+// whose extension is a script's but for its case: there are file systems to which that
+// is the same file.
+func (rt *route) isSource(file string) bool {
 	ext := strings.ToLower(filepath.Ext(file))
+	for script := range rt.isScript {
+		if strings.EqualFold(script, ext) {
+			return true
+		}
+	}
 	switch ext {
 	case ".cgi", ".fcgi", ".phtml", ".phar":
 		return true
@@ -57,8 +64,8 @@ func isSource(file string) bool {
 // serveFolder answers for a folder: by the first index that is there, by a listing
 // where that is wanted.
 func (x *exchange) serveFolder(rt *route, f urlpath.Found, index []string, listing bool, serve func(urlpath.Found) error) error {
-	if !strings.HasSuffix(x.r.URL.Path, "/") {
-		// Relative links need the slash.
+	if x.path[len(x.path)-1] != "" {
+		// Relative links need the slash. Of `/a/.` the client knows that it is one.
 		x.redirect(withQuery((&url.URL{Path: x.path.Clean() + "/"}).EscapedPath(), x.r.URL.RawQuery))
 		return nil
 	}
@@ -115,7 +122,7 @@ func (x *exchange) sendStatic(file string, info fs.FileInfo) error {
 	defer f.Close()
 	h.Set("Content-Type", ctype)
 	h.Set("ETag", `"`+strconv.FormatInt(info.ModTime().UnixNano(), 36)+"-"+strconv.FormatInt(info.Size(), 36)+`"`)
-	x.writeBy(time.Now().Add(staticStall(info.Size())))
+	x.writeBy(time.Now().Add(x.s.staticStall(info.Size())))
 	http.ServeContent(x, x.r, "", info.ModTime(), f)
 	return nil
 }
@@ -125,7 +132,7 @@ func accepts(h http.Header, coding string) bool {
 	for _, field := range h["Accept-Encoding"] {
 		for item := range strings.SplitSeq(field, ",") {
 			name, params, _ := strings.Cut(item, ";")
-			if strings.EqualFold(strings.TrimSpace(name), coding) {
+			if params = strings.ToLower(params); strings.EqualFold(strings.TrimSpace(name), coding) {
 				_, q, _ := strings.Cut(params, "q=")
 				return strings.Trim(q, " 0.") != "" || !strings.Contains(params, "q=")
 			}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -13,10 +14,7 @@ import (
 // fcgiwrap. SCRIPT_FILENAME may carry the extra path behind the program's name; the
 // file system says where it ends. Only programs in the door's folders are run.
 func (x *exchange) serveNamed(d *door) error {
-	name := x.params.Get("SCRIPT_FILENAME")
-	if name == "" {
-		name = x.params.Get("DOCUMENT_ROOT") + x.params.Get("SCRIPT_NAME")
-	}
+	name := x.namedFile()
 	if !filepath.IsAbs(name) {
 		return fmt.Errorf("SCRIPT_FILENAME %q of the front server is not an absolute path: %w", name, errNotFound)
 	}
@@ -32,6 +30,14 @@ func (x *exchange) serveNamed(d *door) error {
 			}
 		}
 		f, err := urlpath.Walk(dir, p, d.named.rules)
+		if errors.Is(err, urlpath.ErrOutside) {
+			// Debian's cgi-bin has links to gitweb and others: one that leads into
+			// another folder of the door may be followed.
+			outside := err
+			if f, err = urlpath.Walk(dir, p, urlpath.Rules{Follow: true}); err == nil && !insideAny(d.scripts, f.File) {
+				err = outside
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -41,6 +47,36 @@ func (x *exchange) serveNamed(d *door) error {
 		return x.serveFront(d.named, f)
 	}
 	return fmt.Errorf("SCRIPT_FILENAME %s is in none of the door's `scripts` folders: %w", name, errForbidden)
+}
+
+// isNamed reports whether it is the front server that names the script.
+func (x *exchange) isNamed() bool {
+	return x.params != nil && len(doorOf(x.r.Context()).scripts) > 0
+}
+
+// namedFile is the file that the front server names. Apache writes the URL of its
+// backend before it, for the sake of php-fpm: proxy:fcgi://localhost/path.
+func (x *exchange) namedFile() string {
+	name := x.params.Get("SCRIPT_FILENAME")
+	if name == "" {
+		return x.params.Get("DOCUMENT_ROOT") + x.params.Get("SCRIPT_NAME")
+	}
+	if url, ok := strings.CutPrefix(name, "proxy:"); ok {
+		_, hostAndPath, _ := strings.Cut(url, "://")
+		if _, path, ok := strings.Cut(hostAndPath, "/"); ok {
+			return "/" + path
+		}
+	}
+	return name
+}
+
+func insideAny(folders []string, file string) bool {
+	for _, dir := range folders {
+		if urlpath.Inside(dir, file) {
+			return true
+		}
+	}
+	return false
 }
 
 // serveFront runs what serveNamed has found.

@@ -23,7 +23,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d = &door{} // called without a server, by `gateway run`
 	}
 	x.params, _ = fcgi.ParamsFromContext(r.Context())
-	x.client = clientOf(r, s.trusted, d.unix && x.params == nil)
+	x.client = clientOf(r, s.trusted, d.unix && x.params == nil && !hasAddr(r))
 	if x.client.host != "" {
 		r.Host = x.client.host
 	}
@@ -42,14 +42,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // mayBeSmuggled reports whether what follows a request on its connection is not to
 // be believed. A chunked request that also has a Content-Length, or is HTTP/1.0, is
-// how requests are smuggled past a front server (RFC 9112 section 6.3), and net/http
-// does not say that it was one.
+// how requests are smuggled past a front server (RFC 9112 sections 6.1 and 6.3), and
+// net/http does not say that it was one.
 func mayBeSmuggled(r *http.Request) bool {
 	if r.ProtoMajor != 1 {
 		return false
 	}
 	if !r.ProtoAtLeast(1, 1) {
-		return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Header["Content-Length"] == nil
+		return r.Method != http.MethodGet && r.Method != http.MethodHead
 	}
 	return len(r.TransferEncoding) > 0
 }
@@ -66,6 +66,9 @@ func (x *exchange) finish(complete bool) {
 			x.drainBody()
 		}
 		x.body.stop()
+		if x.duplex && !x.body.isWhole() {
+			x.conn.spoil()
+		}
 	}
 	if w, ok := x.ResponseWriter.(*rawWriter); ok {
 		w.finish(complete)
@@ -151,13 +154,7 @@ func (x *exchange) redirectLocally(location string) error {
 	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil
 	r.Header.Del("Content-Type")
 	r.Header.Del("Content-Length")
-	if x.body != nil {
-		x.body.stop()
-	}
 	x.r = r
-	if x.params != nil && len(doorOf(x.r.Context()).scripts) > 0 {
-		return fmt.Errorf("local redirect to %s: %w: the front server names the scripts of this door", location, errNotFound)
-	}
 	return x.dispatch()
 }
 

@@ -111,12 +111,7 @@ func (w *rawWriter) finish(complete bool) {
 		w.Close()
 		return
 	}
-	// What the client may still be sending must not make the kernel reset the
-	// connection before the answer was read.
-	if c, ok := w.Conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-		w.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-		io.CopyN(io.Discard, w.Conn, 256<<10)
-	}
+	linger(w.Conn)
 	w.Close()
 }
 
@@ -149,7 +144,7 @@ func (x *exchange) sendRaw(res *cgi.Response) error {
 	w.wrote, w.body = true, w.buf
 	for buf := make([]byte, 32<<10); ; {
 		n, err := res.Body.Read(buf)
-		x.stallAfter(writeStall)
+		x.stallAfter()
 		if _, werr := x.Write(buf[:n]); werr != nil {
 			return x.writeFailed(werr)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -22,12 +23,18 @@ const smallBody = 64 << 10
 
 // serveProgram: all of the route's URLs belong to one program.
 func (x *exchange) serveProgram(rt *route, rest urlpath.Path) error {
-	return x.serveScript(rt, scriptCall{
+	sc := scriptCall{
 		file: rt.CGI.Program,
 		args: rt.CGI.Args,
 		name: strings.TrimSuffix(urlpath.Path(x.path[:len(x.path)-len(rest)]).Clean(), "/"),
 		info: rest.String(),
-	})
+	}
+	if interpreter := rt.Interpreters[filepath.Ext(sc.file)]; interpreter != "" {
+		if info, err := os.Stat(sc.file); err == nil && info.Mode().Perm()&0o111 == 0 {
+			sc.interpret(interpreter)
+		}
+	}
+	return x.serveScript(rt, sc)
 }
 
 // serveDir: the path names a program in a folder; what follows it is PATH_INFO.
@@ -58,11 +65,11 @@ func (x *exchange) serveFound(rt *route, f urlpath.Found) error {
 		info: f.Rest.String(),
 	}
 	if f.Info.Mode().Perm()&0o111 == 0 {
-		// What Apache's Action sets, and php-cgi insists on.
-		sc.extra = []string{"REDIRECT_STATUS=200"}
-		if sc.interpreter = rt.Interpreters[filepath.Ext(f.File)]; sc.interpreter == "" {
+		interpreter := rt.Interpreters[filepath.Ext(f.File)]
+		if interpreter == "" {
 			return fmt.Errorf("script %s is not executable, and no interpreter is set for %q: %w", f.File, filepath.Ext(f.File), errForbidden)
 		}
+		sc.interpret(interpreter)
 	}
 	return x.serveScript(rt, sc)
 }
@@ -76,6 +83,12 @@ type scriptCall struct {
 	args              []string
 	name, info        string   // SCRIPT_NAME, PATH_INFO
 	extra             []string // further variables
+}
+
+// interpret has the script run by a program, as it can't run by itself.
+func (sc *scriptCall) interpret(program string) {
+	sc.interpreter = program
+	sc.extra = []string{"REDIRECT_STATUS=200"} // what Apache's Action sets, and php-cgi insists on
 }
 
 // serveScript makes HTTP a [cgi.Request], has it answered, and sends the answer:
@@ -118,7 +131,9 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 	if err != nil {
 		return err
 	}
-	if to := res.LocalRedirect(); to != "" {
+	if to := res.LocalRedirect(); to != "" && x.isNamed() {
+		res.Status = http.StatusFound // what is there only the front server knows: the client goes, as with fcgiwrap
+	} else if to != "" {
 		io.Copy(io.Discard, res.Body)
 		res.Body.Close()
 		return x.redirectLocally(to)
@@ -170,8 +185,8 @@ func (x *exchange) takeBody(rt *route, req *cgi.Request) (*cgi.Spooled, error) {
 	x.body = newClientBody(x.ResponseWriter, r, time.Duration(rt.Timeout.Idle))
 	stream := r.ContentLength > smallBody && rt.Body.Buffer != config.BufferSpool
 	if stream && !req.Script.NPH { // an nph- script takes the connection over, so its body must be off it
-		if r.ProtoMajor == 1 {
-			http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
+		if r.ProtoMajor == 1 && x.conn != nil {
+			x.duplex = http.NewResponseController(x.ResponseWriter).EnableFullDuplex() == nil
 		}
 		req.Body, req.Length = x.body, r.ContentLength
 		return nil, nil

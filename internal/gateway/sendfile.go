@@ -17,8 +17,8 @@ const staticRate = 16 << 10
 
 // staticStall bounds the sending of a file as a whole: net/http copies it in one go,
 // out of reach of a limit per write.
-func staticStall(size int64) time.Duration {
-	return writeStall + time.Duration(size/staticRate)*time.Second
+func (s *Server) staticStall(size int64) time.Duration {
+	return s.stall + time.Duration(size/staticRate)*time.Second
 }
 
 // sendFile answers with the file that a script names in X-Sendfile (lighttpd,

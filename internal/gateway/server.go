@@ -47,6 +47,8 @@ type Server struct {
 	doors   []*door
 	admin   *door
 
+	stall time.Duration // how long a client may take nothing of an answer
+
 	busy     sync.WaitGroup // requests under way
 	stopping chan struct{}  // closed when Shutdown begins
 	stopOnce sync.Once
@@ -55,7 +57,7 @@ type Server struct {
 // New opens the doors of a configuration, but does not let anybody in yet: see
 // [Server.Serve].
 func New(c *config.Config, o Options) (*Server, error) {
-	s := &Server{config: c, log: o.Log, trusted: c.TrustedProxies, metrics: newMetrics(), ids: newIDs(), stopping: make(chan struct{})}
+	s := &Server{config: c, log: o.Log, trusted: c.TrustedProxies, metrics: newMetrics(), ids: newIDs(), stall: writeStall, stopping: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
