@@ -57,7 +57,7 @@ func newConn(c net.Conn, stall time.Duration) *conn {
 }
 
 // Read holds an end of file back from the read-ahead, which is the only read of one
-// octet that net/http does (TestAClientThatOnlyShutsItsSendingSide guards this).
+// octet that net/http does (TestAClientThatOnlyShutsItsSendingSideGetsItsAnswer guards this).
 func (c *conn) Read(b []byte) (int, error) {
 	if c.spoilt.Load() {
 		linger(c)
