@@ -47,15 +47,15 @@ func main() {
 // tuneRuntime sets what suits a program that forks a lot, unless the environment says
 // otherwise.
 func tuneRuntime() {
-	// A fork holds one of the scheduler's processors until the child has called exec:
-	// the others need to be more than the machine has.
+	// A fork holds one of the scheduler's processors until the child has called exec, and
+	// forks take turns: with one more than the machine has, all of the machine is used.
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
+		runtime.GOMAXPROCS(1 + runtime.GOMAXPROCS(0))
 	}
 	// A heap of a few megabytes, collected after each few hundred requests: letting it
 	// grow a little more saves the collector a part of its work.
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
+		debug.SetGCPercent(300)
 	}
 }
 

@@ -122,6 +122,9 @@ type Body interface {
 	// ReadWithin is Read, but gives up with [os.ErrDeadlineExceeded] when nothing
 	// has come within d. The answer can be read on after that.
 	ReadWithin(p []byte, d time.Duration) (int, error)
+	// ClientGone does what the end of the request's context does, for a caller that
+	// learns of it in another way. It may be called from any goroutine.
+	ClientGone()
 }
 
 // Exit says how the process behind a request ended.

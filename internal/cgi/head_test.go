@@ -218,7 +218,9 @@ func TestALocationWithAPathAloneIsALocalRedirect(t *testing.T) {
 // A stringBody is the answer of a script that needs no process.
 type stringBody struct{ io.Reader }
 
-func (stringBody) Close() error                                        { return nil }
+func (stringBody) Close() error  { return nil }
+func (b stringBody) ClientGone() {}
+
 func (b stringBody) ReadWithin(p []byte, _ time.Duration) (int, error) { return b.Read(p) }
 
 // raw is the answer of an nph- script.

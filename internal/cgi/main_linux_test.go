@@ -3,6 +3,7 @@ package cgi
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,6 +40,11 @@ func die(sig syscall.Signal) {
 // they can be counted.
 func cleanProcess() {
 	unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	for sig := syscall.Signal(1); sig < 32; sig++ {
+		if signal.Ignored(sig) { // as in the background of a shell
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	// The poller's own descriptors are made with the first pipe.
 	if r, w, err := os.Pipe(); err == nil {

@@ -107,6 +107,9 @@ func (o *output) fail(err error) error {
 // Read implements [Body].
 func (o *output) Read(b []byte) (int, error) { return o.read(b, time.Time{}) }
 
+// ClientGone implements [Body].
+func (o *output) ClientGone() { o.p.clientGone() }
+
 // ReadWithin implements [Body].
 func (o *output) ReadWithin(b []byte, d time.Duration) (int, error) {
 	return o.read(b, time.Now().Add(d))

@@ -422,6 +422,7 @@ func (p *process) discard() {
 // endGroup ends what the script has left behind in its process group. The script
 // itself has been reaped.
 func (p *process) endGroup() {
+	p.letDaemonsLeave()
 	p.mu.Lock()
 	if !p.signal(0) { // the usual case, and one system call
 		p.mu.Unlock()
@@ -445,6 +446,20 @@ func (p *process) endGroup() {
 		if !alive {
 			return
 		}
+	}
+}
+
+// letDaemonsLeave gives the group a moment: a daemon's parent has often ended before
+// the daemon has called setsid.
+func (p *process) letDaemonsLeave() {
+	for pause := time.Millisecond; pause < settleTime; pause *= 2 {
+		p.mu.Lock()
+		over := p.exit.Killed != "" || !p.signal(0)
+		p.mu.Unlock()
+		if over {
+			return
+		}
+		time.Sleep(pause)
 	}
 }
 

@@ -39,14 +39,9 @@ func socketPair(t testing.TB, network string) (ours, client net.Conn) {
 	ours, err = l.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { ours.Close(); client.Close() })
-	for _, c := range []net.Conn{ours, client} { // small buffers, so that a client can be slow
-		b := c.(interface {
-			SetReadBuffer(int) error
-			SetWriteBuffer(int) error
-		})
-		require.NoError(t, b.SetReadBuffer(16<<10))
-		require.NoError(t, b.SetWriteBuffer(16<<10))
-	}
+	// A small buffer lets the client be slow. On its own side, one that is smaller than
+	// a segment would make TCP crawl.
+	require.NoError(t, ours.(interface{ SetWriteBuffer(int) error }).SetWriteBuffer(16<<10))
 	return ours, client
 }
 
@@ -118,7 +113,9 @@ func TestAnAnnouncedAnswerCanBeMovedByTheKernel(t *testing.T) {
 				require.NoError(t, err)
 				ours.Close()
 				assert.True(t, bytes.Equal(want, <-received))
-				assert.Positive(t, stalls)
+				if test.client > 0 {
+					assert.Positive(t, stalls)
+				}
 				n, err := res.Body.Read(make([]byte, 1))
 				assert.Equal(t, []any{0, io.EOF}, []any{n, err})
 				res.Body.Close()

@@ -51,7 +51,7 @@ func (x *exchange) send(res *cgi.Response) error {
 		h["Content-Length"] = []string{strconv.FormatInt(res.Length, 10)}
 	}
 	if res.Reason != "" && x.canHijack() {
-		if err := x.hijack(); err != nil {
+		if err := x.hijack(res); err != nil {
 			return err
 		}
 		x.ResponseWriter.(*rawWriter).reason = res.Reason
@@ -163,7 +163,7 @@ func (x *exchange) head(res *cgi.Response) {
 func (x *exchange) splice(res *cgi.Response) error {
 	src, ok := newSpliceBody(res.Body)
 	if !ok || x.conn == nil || x.hijacked || x.r.ProtoMajor != 1 || x.r.TLS != nil {
-		_, err := io.CopyBuffer(struct{ io.Writer }{x}, stallGuard{x, res.Body}, make([]byte, 64<<10))
+		_, err := io.CopyBuffer(struct{ io.Writer }{x}, stallGuard{x, scriptReader{res.Body}}, make([]byte, 64<<10))
 		return x.copied(err)
 	}
 	_, err := x.ReadFrom(src)
@@ -189,6 +189,17 @@ type scriptError struct{ error }
 
 func (e scriptError) Unwrap() error { return e.error }
 
+// scriptReader marks the errors of a script's output.
+type scriptReader struct{ io.Reader }
+
+func (r scriptReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		err = scriptError{err}
+	}
+	return n, err
+}
+
 // stallGuard renews the write deadline with every read.
 type stallGuard struct {
 	x *exchange
@@ -198,9 +209,6 @@ type stallGuard struct {
 func (g stallGuard) Read(b []byte) (int, error) {
 	n, err := g.r.Read(b)
 	g.x.stallAfter()
-	if err != nil && err != io.EOF {
-		err = scriptError{err}
-	}
 	return n, err
 }
 
@@ -210,9 +218,15 @@ func (x *exchange) flush() error {
 
 // stallAfter bounds the next write, where [conn] does not do that by itself.
 func (x *exchange) stallAfter() {
-	if x.conn == nil || x.conn.raw == nil {
+	if !x.boundByConn() {
 		x.writeBy(time.Now().Add(x.s.stall))
 	}
+}
+
+// boundByConn reports whether [conn] sees a client that takes nothing. Over HTTP/2 it
+// does not: there each answer has a window of its own.
+func (x *exchange) boundByConn() bool {
+	return x.conn != nil && x.conn.raw != nil && x.r.ProtoMajor == 1
 }
 
 // writeBy sets the deadline of writing; finish takes it back, as net/http would keep it

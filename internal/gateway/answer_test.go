@@ -400,14 +400,6 @@ func TestWhatAScriptWritesToStandardErrorIsLogged(t *testing.T) {
 	g.awaitLog("and half a line", "id="+id)
 }
 
-func TestAScriptFindsItselfAsCGIHasIt(t *testing.T) {
-	s := newSite(t)
-	s.script("cgi-bin/fds", hello, "fds")
-	g := s.serve(scripts)
-	got := g.get("/cgi-bin/fds").body
-	assert.Equal(t, "0\n1\n2", got)
-}
-
 func TestAnAnswerGoesOnWhenItsScriptWorksOn(t *testing.T) {
 	s := newSite(t)
 	s.script("cgi-bin/p", helloWorld, "close 1", "touch closed", "await go", "touch done")

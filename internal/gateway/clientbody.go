@@ -152,7 +152,7 @@ const (
 // clients read the answer only when they have sent everything, and a connection that
 // is closed before that is reset. A script that is still there is left its input.
 func (x *exchange) drainBody() {
-	if x.body.atEnd() || x.ctx.Err() != nil {
+	if x.body.atEnd() || x.first.Context().Err() != nil {
 		return
 	}
 	if x.body.untouched() && x.r.Header.Get("Expect") != "" {

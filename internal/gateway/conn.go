@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -72,11 +74,9 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // awaitDeath returns when the connection is dead, or the read's deadline is past.
 func (c *conn) awaitDeath() error {
-	if _, unix := c.Conn.(*net.UnixConn); !unix {
+	if t := c.tcp(); t != nil {
 		timer := time.AfterFunc(probeAfter, c.probe)
 		defer timer.Stop()
-	}
-	if t, ok := c.Conn.(*net.TCPConn); ok {
 		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 6})
 	}
 	if err := c.raw.Read(hungUp); err != nil {
@@ -103,13 +103,18 @@ func (c *conn) waiting(on bool) {
 	c.mu.Unlock()
 }
 
+// interim is how net/http's own interim answer begins.
+var interim = []byte("HTTP/1.1 100 ")
+
 // Write fails when the client takes nothing for the time of stall. The deadline is set
 // only when the kernel's buffer is full, so the usual answer pays nothing for it. The
 // system call is made without telling Go's scheduler: the socket does not block, and on
 // loopback, where the receiver's share of the work is done within it, the scheduler
 // would hand our processor to another thread just as we come back for it.
 func (c *conn) Write(b []byte) (n int, err error) {
-	c.waiting(false)
+	if !bytes.HasPrefix(b, interim) {
+		c.waiting(false)
+	}
 	if c.raw == nil {
 		return c.Conn.Write(b)
 	}
@@ -143,19 +148,66 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	if s, ok := r.(splicer); ok && c.raw != nil {
 		return s.spliceTo(c)
 	}
-	if rf, ok := c.Conn.(io.ReaderFrom); ok {
-		return rf.ReadFrom(r)
+	if l, ok := r.(*io.LimitedReader); ok {
+		if f, ok := l.R.(*os.File); ok {
+			return c.sendFile(f, &l.N)
+		}
 	}
-	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+	return io.Copy(struct{ io.Writer }{c}, r)
+}
+
+// sendPiece is how much of a file a client has to take within the time of stall.
+const sendPiece = 256 << 10
+
+// sendFile sends up to left octets of a file by sendfile.
+func (c *conn) sendFile(f *os.File, left *int64) (sent int64, err error) {
+	to, ok := c.Conn.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{c}, &io.LimitedReader{R: f, N: *left})
+	}
+	defer c.Conn.SetWriteDeadline(time.Time{})
+	for *left > 0 && err == nil {
+		c.Conn.SetWriteDeadline(time.Now().Add(c.stall))
+		var n int64
+		if n, err = to.ReadFrom(&io.LimitedReader{R: f, N: min(*left, sendPiece)}); n == 0 {
+			break // it has shrunk
+		}
+		*left -= n
+		sent += n
+	}
+	return sent, err
 }
 
 // CloseWrite is what net/http does before it closes a connection on which the
 // client may still be sending.
 func (c *conn) CloseWrite() error {
-	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	under := c.Conn
+	if p, ok := under.(*proxyproto.Conn); ok {
+		under = p.Raw()
+	}
+	if w, ok := under.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
 	}
 	return nil
+}
+
+// reset ends a connection in the middle of an answer. Where the end of the connection
+// is the end of the answer, a failure is the only sign that this is not it. It must not
+// wait for TLS to close, which would say goodbye.
+func (c *conn) reset() {
+	if t := c.tcp(); t != nil {
+		t.SetLinger(0)
+	}
+	c.Conn.Close()
+}
+
+// tcp is the connection itself, where it is one of TCP.
+func (c *conn) tcp() *net.TCPConn {
+	t, ok := c.Conn.(*net.TCPConn)
+	if p, wrapped := c.Conn.(*proxyproto.Conn); wrapped && !ok {
+		t, _ = p.TCPConn()
+	}
+	return t
 }
 
 // errSpoilt is not io.EOF, which would be the end of a body to net/http.

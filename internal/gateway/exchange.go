@@ -32,9 +32,6 @@ type exchange struct {
 	conn   *conn       // nil on FastCGI doors
 	params fcgi.Params // of a FastCGI door, or nil
 
-	ctx    context.Context
-	cancel context.CancelFunc
-
 	path        urlpath.Path
 	route       *route
 	user        string        // who has logged in
@@ -73,6 +70,9 @@ func (x *exchange) Write(b []byte) (int, error) {
 func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 	if x.status == 0 {
 		x.status = http.StatusOK
+	}
+	if !x.boundByConn() {
+		r = stallGuard{x, r}
 	}
 	n, err := io.Copy(x.ResponseWriter, r)
 	x.bytes += n

@@ -54,8 +54,6 @@ func Explain(c *config.Config, r *http.Request) (*Explanation, error) {
 	}
 	w := httptest.NewRecorder()
 	x := &exchange{ResponseWriter: w, s: s, r: r, first: r, id: "explained", began: time.Now(), client: client{addr: r.RemoteAddr, https: r.URL.Scheme == "https"}}
-	x.ctx, x.cancel = context.WithCancel(r.Context())
-	defer x.cancel()
 	err = x.dispatch()
 	e.Route, e.Script = x.route.label(), look.got
 	if x.route != nil && x.route.Route.Auth != nil {

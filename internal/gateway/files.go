@@ -12,7 +12,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"time"
 
 	"warmcgi/internal/urlpath"
 )
@@ -122,7 +121,7 @@ func (x *exchange) sendStatic(file string, info fs.FileInfo) error {
 	defer f.Close()
 	h.Set("Content-Type", ctype)
 	h.Set("ETag", `"`+strconv.FormatInt(info.ModTime().UnixNano(), 36)+"-"+strconv.FormatInt(info.Size(), 36)+`"`)
-	x.writeBy(time.Now().Add(x.s.staticStall(info.Size())))
+	x.stallAfter()
 	http.ServeContent(x, x.r, "", info.ModTime(), f)
 	return nil
 }

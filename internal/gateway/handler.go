@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -27,7 +26,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.client.host != "" {
 		r.Host = x.client.host
 	}
-	x.ctx, x.cancel = context.WithCancel(r.Context())
 	if x.conn != nil && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 && r.TLS == nil {
 		x.conn.waiting(true)
 	}
@@ -57,7 +55,6 @@ func mayBeSmuggled(r *http.Request) bool {
 // finish is the end of every exchange, also of one that panics on purpose (see
 // exchange.fail).
 func (x *exchange) finish(complete bool) {
-	defer x.cancel()
 	if x.conn != nil {
 		x.conn.waiting(false)
 	}
@@ -73,7 +70,7 @@ func (x *exchange) finish(complete bool) {
 	if w, ok := x.ResponseWriter.(*rawWriter); ok {
 		w.finish(complete)
 	} else if !complete && x.conn != nil && x.r.ProtoMajor == 1 && !x.r.ProtoAtLeast(1, 1) {
-		resetOnClose(x.conn) // HTTP/1.0: the end of the connection would be the end of the answer
+		x.conn.reset() // HTTP/1.0: the end of the connection would be the end of the answer
 	}
 	if x.bounded && complete && !x.hijacked {
 		x.flush() // what net/http still holds is to be sent within the limit

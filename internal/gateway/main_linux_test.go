@@ -87,17 +87,6 @@ func openFiles(t testing.TB) map[string]string {
 	return files
 }
 
-// descriptors are the names of openFiles, in a script.
-func descriptors() (list []string) {
-	for fd := range 1024 {
-		to, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-		if err == nil {
-			list = append(list, strconv.Itoa(fd)+to)
-		}
-	}
-	return list
-}
-
 // childProcesses are the processes whose parent we are, dead or alive, orphans
 // included.
 func childProcesses(t testing.TB) map[int]string {

@@ -21,7 +21,5 @@ func takeCensus(testing.TB) census { return census{goleak.IgnoreCurrent()} }
 
 func (c census) compare(t testing.TB) { goleak.VerifyNone(t, c.leaks) }
 
-func descriptors() []string { return []string{"0", "1", "2"} }
-
 // lives reports whether a process is there.
 func lives(pid int) bool { return syscall.Kill(pid, 0) == nil }

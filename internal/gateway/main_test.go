@@ -162,7 +162,8 @@ func (s *site) serveConfig(c *config.Config, change ...func(*Server)) *testGatew
 	go func() { g.served <- g.Serve() }() // ends with Shutdown
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
-			s.t.Logf("the gateway's log:\n%s", g.log)
+			log := g.log.String()
+			s.t.Logf("the end of the gateway's log:\n%s", log[max(0, len(log)-4000):])
 		}
 		g.shutdown()
 	})
@@ -459,7 +460,7 @@ func hasLabels(m *dto.Metric, want []string) bool {
 // awaitMetric waits until a metric has a value.
 func (g *testGateway) awaitMetric(value float64, name string, labels ...string) {
 	g.t.Helper()
-	eventually(g.t, func() bool { return g.metric(name, labels...) == value }, fmt.Sprintf("%s%v is %v, not %v", name, labels, value, g.metric(name, labels...)))
+	eventually(g.t, func() bool { return g.metric(name, labels...) == value }, fmt.Sprintf("%s%v is %v", name, labels, value))
 }
 
 // requireFailure requires that a failure of a kind was counted, and logged with a
@@ -494,19 +495,9 @@ func awaitDeath(t testing.TB, pid int) {
 	eventually(t, func() bool { return !lives(pid) }, fmt.Sprintf("the end of process %d", pid))
 }
 
-// closed reports on a channel that closes.
-func closed[T any](c <-chan T) func() bool {
-	return func() bool {
-		select {
-		case <-c:
-			return true
-		default:
-			return false
-		}
-	}
-}
-
 // newReader reads from what was received whole.
 func newReader(t testing.TB, text string) *rawClient {
 	return &rawClient{t: t, br: bufio.NewReader(strings.NewReader(text))}
 }
+
+func chmod(file string) error { return os.Chmod(file, 0o755) }

@@ -19,6 +19,7 @@ import (
 // behind the answer.
 type rawWriter struct {
 	net.Conn
+	under  *conn // the same without TLS
 	r      *http.Request
 	header http.Header
 	reason string
@@ -36,18 +37,18 @@ func (x *exchange) canHijack() bool {
 
 // hijack puts a rawWriter in the place of net/http's writer. What net/http did about
 // a client that leaves has to be done anew.
-func (x *exchange) hijack() error {
+func (x *exchange) hijack(res *cgi.Response) error {
 	header := x.ResponseWriter.Header()
 	c, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
 	if err != nil {
 		return fmt.Errorf("taking over the connection: %w", err)
 	}
 	c.SetDeadline(time.Time{})
-	w := &rawWriter{Conn: c, r: x.r, header: header, buf: rw.Writer}
+	w := &rawWriter{Conn: c, under: x.conn, r: x.r, header: header, buf: rw.Writer}
 	w.eyes.Go(func() { // ends with the read deadline that close sets
 		var b [1]byte
 		if _, err := c.Read(b[:]); err != nil && !isTimeout(err) {
-			x.cancel()
+			res.Body.ClientGone()
 		}
 	})
 	x.ResponseWriter, x.hijacked = w, true
@@ -107,23 +108,12 @@ func (w *rawWriter) finish(complete bool) {
 	w.SetReadDeadline(time.Unix(1, 0))
 	w.eyes.Wait()
 	if !complete {
-		resetOnClose(w.Conn)
+		w.under.reset()
 		w.Close()
 		return
 	}
 	linger(w.Conn)
 	w.Close()
-}
-
-// resetOnClose makes the close of a connection visible as a failure: where the end
-// of the connection is the end of the answer, that is the only sign there is.
-func resetOnClose(c net.Conn) {
-	if cc, ok := c.(*conn); ok {
-		c = cc.Conn
-	}
-	if t, ok := c.(*net.TCPConn); ok {
-		t.SetLinger(0)
-	}
 }
 
 // sendRaw sends an nph- script's answer as it is. Where there is no raw connection
@@ -136,7 +126,7 @@ func (x *exchange) sendRaw(res *cgi.Response) error {
 		}
 		return x.send(cooked)
 	}
-	if err := x.hijack(); err != nil {
+	if err := x.hijack(res); err != nil {
 		return err
 	}
 	w := x.ResponseWriter.(*rawWriter)

@@ -127,7 +127,7 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		x.s.metrics.ended(req, e)
 		close(ended)
 	})
-	res, err := x.s.backend.RoundTrip(x.ctx, req)
+	res, err := x.s.backend.RoundTrip(x.first.Context(), req)
 	if err != nil {
 		return err
 	}

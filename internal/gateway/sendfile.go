@@ -6,20 +6,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"time"
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/urlpath"
 )
-
-// staticRate is the slowest that a client may take a file, in octets per second.
-const staticRate = 16 << 10
-
-// staticStall bounds the sending of a file as a whole: net/http copies it in one go,
-// out of reach of a limit per write.
-func (s *Server) staticStall(size int64) time.Duration {
-	return s.stall + time.Duration(size/staticRate)*time.Second
-}
 
 // sendFile answers with the file that a script names in X-Sendfile (lighttpd,
 // Apache's mod_xsendfile) or X-Accel-Redirect (nginx), where the route allows it.

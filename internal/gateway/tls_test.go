@@ -38,14 +38,6 @@ func (s *site) certificate(name string) {
 	s.write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
 }
 
-// dialTLS speaks HTTP/1 through TLS.
-func (g *testGateway) dialTLS() *rawClient {
-	g.t.Helper()
-	c, err := tls.Dial("tcp", g.addr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
-	require.NoError(g.t, err)
-	return newRawClient(g.t, c)
-}
-
 func TestHTTPSIsToldToTheScript(t *testing.T) {
 	s := newSite(t)
 	s.script("cgi-bin/p", hello, "env")
