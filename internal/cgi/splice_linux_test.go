@@ -39,9 +39,11 @@ func socketPair(t testing.TB, network string) (ours, client net.Conn) {
 	ours, err = l.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { ours.Close(); client.Close() })
-	// A small buffer lets the client be slow. On its own side, one that is smaller than
-	// a segment would make TCP crawl.
-	require.NoError(t, ours.(interface{ SetWriteBuffer(int) error }).SetWriteBuffer(16<<10))
+	if u, ok := ours.(*net.UnixConn); ok {
+		// A small buffer lets the client be slow. TCP would crawl: loopback's segments
+		// are larger.
+		require.NoError(t, u.SetWriteBuffer(16<<10))
+	}
 	return ours, client
 }
 
@@ -113,7 +115,7 @@ func TestAnAnnouncedAnswerCanBeMovedByTheKernel(t *testing.T) {
 				require.NoError(t, err)
 				ours.Close()
 				assert.True(t, bytes.Equal(want, <-received))
-				if test.client > 0 {
+				if network == "unix" {
 					assert.Positive(t, stalls)
 				}
 				n, err := res.Body.Read(make([]byte, 1))
