@@ -28,15 +28,32 @@ func cleanProcess() error {
 		}
 	}
 	defaultSIGCHLD()
+	for _, s := range []syscall.Signal{32, 33} { // the C library's own, which its posix_spawn leaves ignored
+		if ignored(s) {
+			setDefault(s)
+		}
+	}
 	return unblockSignals()
 }
 
 // defaultSIGCHLD takes Go's handler away. Nobody listens to the signal, scripts are
 // waited for without it, and with the default disposition the kernel drops it instead
 // of interrupting a thread of ours for every script that ends.
-func defaultSIGCHLD() {
-	var sigaction [4]uint64 // all zero: SIG_DFL, no flags, empty mask
-	syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(syscall.SIGCHLD), uintptr(unsafe.Pointer(&sigaction)), 0, 8, 0, 0)
+func defaultSIGCHLD() { setDefault(syscall.SIGCHLD) }
+
+// sigaction is the kernel's: handler, flags, restorer, mask.
+type sigaction [4]uint64
+
+func setDefault(s syscall.Signal) {
+	var act sigaction // all zero: SIG_DFL, no flags, empty mask
+	syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
+}
+
+// ignored also knows the signals that os/signal does not.
+func ignored(s syscall.Signal) bool {
+	var act sigaction
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), 0, uintptr(unsafe.Pointer(&act)), 8, 0, 0)
+	return errno == 0 && act[0] == 1 // SIG_IGN
 }
 
 func closeOnExecAll() {

@@ -59,7 +59,12 @@ func TestDescriptorsAreWhatRFC3875WantsThemToBe(t *testing.T) {
 
 func TestNoSignalIsIgnoredOrBlocked(t *testing.T) {
 	st := newSpawn(t).call(hello, "state").state()
-	assert.Equal(t, []string{strings.Repeat("0", 16), strings.Repeat("0", 16)}, []string{st.Ignored, st.Blocked})
+	assert.Equal(t, strings.Repeat("0", 16), st.Blocked)
+	ignored, err := strconv.ParseUint(st.Ignored, 16, 64)
+	require.NoError(t, err)
+	// Whoever started the test may have left the C library's own signals, 32 and 33,
+	// ignored (make does); the gateway sets them right when it starts.
+	assert.Zero(t, ignored&^(3<<31), "ignored: %x", ignored)
 }
 
 // TestDyingOfABrokenPipeIsPossible: Go ignores SIGPIPE in its own way, which a script

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 )
 
@@ -36,7 +37,7 @@ func Spool(body io.Reader, c SpoolConfig) (*Spooled, error) {
 	if n := min(c.Size, c.Memory); n > 0 {
 		mem.Grow(int(n) + bytes.MinRead) // ReadFrom looks for the end behind the last octet
 	}
-	n, err := mem.ReadFrom(io.LimitReader(body, min(c.Memory, c.Max)+1))
+	n, err := mem.ReadFrom(io.LimitReader(body, min(c.Memory, c.Max, math.MaxInt64-1)+1))
 	if err != nil {
 		return nil, bodyError(err)
 	}

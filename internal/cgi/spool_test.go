@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -45,6 +46,7 @@ func TestABodyIsSpooledToMemoryOrToAFile(t *testing.T) {
 		"the largest":              {100, SpoolConfig{Max: 100, Memory: 10}, true},
 		"the largest, in memory":   {100, SpoolConfig{Max: 100, Memory: 100}, false},
 		"memory above the limit":   {100, SpoolConfig{Max: 100, Memory: 1 << 40}, false},
+		"no limit at all":          {1000, SpoolConfig{Max: math.MaxInt64, Memory: math.MaxInt64}, false},
 		"no memory":                {1, SpoolConfig{Max: 100}, true},
 		"empty, no memory":         {0, SpoolConfig{Max: 100}, false},
 		"size as announced":        {1000, SpoolConfig{Max: 1 << 20, Memory: 1 << 20, Size: 1000}, false},

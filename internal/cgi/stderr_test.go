@@ -170,3 +170,20 @@ func TestADaemonThatFloodsStandardErrorDoesNotHoldTheRequest(t *testing.T) {
 	assert.Less(t, len(lines), 2*maxStderr/63)
 	endDaemon(t, pidIn(t, ready))
 }
+
+// On a busy machine the goroutine that drains may not have come to read before it is
+// called off.
+func TestWhatIsInThePipeIsLoggedHoweverLateItIsRead(t *testing.T) {
+	var fds [2]int
+	require.NoError(t, pipe(&fds))
+	unblock(fds[0])
+	var lines []string
+	s := newStderr(fds[0], func(line string) { lines = append(lines, line) })
+	s.drain()
+	s.file.SetReadDeadline(time.Unix(1, 0))
+	<-s.done
+	write(fds[1], []byte("late\nlast"))
+	s.close()
+	closeFD(fds[1])
+	assert.Equal(t, []string{"late", "last"}, lines)
+}

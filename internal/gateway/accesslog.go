@@ -94,7 +94,7 @@ func (l *accessLog) flush() {
 
 // reopen is for log rotation (SIGUSR1): the file that has the name now.
 func (l *accessLog) reopen() error {
-	if l.path == "" {
+	if l.path == "" || l.isClosed() {
 		return nil
 	}
 	f, err := openLog(l.path)
@@ -108,6 +108,15 @@ func (l *accessLog) reopen() error {
 	l.file = f
 	l.buf.Reset(f)
 	return old.Close()
+}
+
+func (l *accessLog) isClosed() bool {
+	select {
+	case <-l.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 func (l *accessLog) close() {

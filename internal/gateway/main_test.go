@@ -501,3 +501,10 @@ func newReader(t testing.TB, text string) *rawClient {
 }
 
 func chmod(file string) error { return os.Chmod(file, 0o755) }
+
+func (g *testGateway) dialAddr(a net.Addr) *rawClient {
+	g.t.Helper()
+	c, err := net.Dial(a.Network(), a.String())
+	require.NoError(g.t, err)
+	return newRawClient(g.t, c)
+}

@@ -51,7 +51,8 @@ func (x *exchange) sendFile(rt *route, res *cgi.Response) (done bool, err error)
 				}
 			}
 			if x.r.Method != http.MethodHead {
-				x.r.Method = http.MethodGet // a POST may be answered with a file
+				x.r = x.r.WithContext(x.r.Context()) // the log has the request as it came
+				x.r.Method = http.MethodGet          // a POST may be answered with a file
 			}
 			mode := x.mode
 			err := x.sendStatic(file, info)

@@ -180,9 +180,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			if d.shutdown(ctx) != nil {
 				d.close()
 			}
+			d.listener.Close() // of a door that nobody was let in at
 		})
 	}
 	wg.Wait()
+	s.waitBusy(ctx) // those whose connection is not net/http's any more
 	// Whoever is left behind a closed door gets the grace of its route, and its group
 	// a SIGKILL after that.
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.longestGrace()+5*time.Second)
