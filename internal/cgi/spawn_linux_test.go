@@ -67,7 +67,7 @@ func TestNoSignalIsIgnoredOrBlocked(t *testing.T) {
 	assert.Zero(t, ignored&^(3<<31), "ignored: %x", ignored)
 }
 
-// TestDyingOfABrokenPipeIsPossible: Go ignores SIGPIPE in its own way, which a script
+// Go ignores SIGPIPE in its own way, which a script
 // must not inherit.
 func TestDyingOfABrokenPipeIsPossible(t *testing.T) {
 	s := newSpawn(t)
@@ -77,8 +77,6 @@ func TestDyingOfABrokenPipeIsPossible(t *testing.T) {
 	assert.Equal(t, "SIGPIPE", c.wait().Signal)
 }
 
-// processes that the gateway does not wait for itself must not be taken for a
-// script.
 func TestTheExitOfAnotherChildIsNotTaken(t *testing.T) {
 	s := newSpawn(t)
 	p, err := os.StartProcess(self(t), []string{"other"}, &os.ProcAttr{Env: []string{stepsVar + "=" + script("exit 7")}})
@@ -92,8 +90,7 @@ func TestTheExitOfAnotherChildIsNotTaken(t *testing.T) {
 	assert.Equal(t, 7, st.ExitCode())
 }
 
-// TestAFloodOfStandardErrorFromAShortScript: its standard error is read only when it
-// has ended, see stderr.
+// The standard error of a short script is read only when it has ended.
 func TestAFloodOfStandardErrorFromAShortScriptIsBounded(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/setsid"); err != nil {
 		t.Skip("there is no setsid")

@@ -34,7 +34,7 @@ func TestAScriptAnswers(t *testing.T) {
 	require.NoError(t, res.Body.Close())
 	require.NoError(t, res.Body.Close(), "once more does no harm")
 	e := c.wait()
-	assert.Greater(t, e.User+e.System, 0*e.User)
+	assert.Positive(t, e.User+e.System)
 	e.User, e.System = 0, 0
 	assert.Equal(t, Exit{Started: true}, e)
 }

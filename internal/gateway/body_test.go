@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,12 +190,16 @@ func TestAScriptMayTakeItsTimeWhenTheBodyHasCome(t *testing.T) {
 	s := newSite(t)
 	s.script("cgi-bin/p", "sleep 700ms", hello, "sum")
 	g := s.serve(scripts + "    timeout: {idle: 200ms}\n")
+	var wg sync.WaitGroup
 	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		for _, n := range []int{10, 100_000} {
-			a := doWith(t, g.clientOf(proto), g.request("POST", "/cgi-bin/p", strings.NewReader(string(pattern(n)))))
-			assert.Equal(t, sum(pattern(n)), a.body, "%s, %d octets", proto, n)
+			wg.Go(func() {
+				a := doWith(t, g.clientOf(proto), g.request("POST", "/cgi-bin/p", strings.NewReader(string(pattern(n)))))
+				assert.Equal(t, sum(pattern(n)), a.body, "%s, %d octets", proto, n)
+			})
 		}
 	}
+	wg.Wait()
 	g.awaitMetric(0, "warmcgi_kills_total")
 }
 
@@ -246,13 +251,17 @@ func TestTheRestOfABodyIsNotTakenForARequest(t *testing.T) {
 	s.certificate("localhost")
 	g := s.serve(scripts + "    timeout: {idle: 200ms}\nlisten: [{http: 127.0.0.1:0}, {https: 127.0.0.1:0, tls: {cert: cert.pem, key: key.pem}}]\n")
 	rest := "GET /cgi-bin/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+	var wg sync.WaitGroup
 	for name, dial := range map[string]func() *rawClient{"HTTP": g.dial, "HTTPS": g.dialSecond} {
 		for path, status := range map[string]int{"/cgi-bin/unread": 200, "/cgi-bin/sum": 408, "/cgi-bin/early": 200} {
-			c := dial().send(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhalf", path))
-			assert.Equal(t, status, c.answer("POST").StatusCode, "%s %s", name, path)
-			io.WriteString(c, rest)
-			assert.Empty(t, c.whatever(), "%s %s", name, path)
+			wg.Go(func() {
+				c := dial().send(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhalf", path))
+				assert.Equal(t, status, c.answer("POST").StatusCode, "%s %s", name, path)
+				io.WriteString(c, rest)
+				assert.Empty(t, c.whatever(), "%s %s", name, path)
+			})
 		}
 	}
+	wg.Wait()
 	assert.False(t, exists(s.path("cgi-bin/ran")))
 }

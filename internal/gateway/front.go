@@ -85,7 +85,7 @@ func (x *exchange) serveFront(rt *route, f urlpath.Found) error {
 	if f.Info.Mode().Perm()&0o111 == 0 {
 		return fmt.Errorf("script %s is not executable: %w", f.File, errForbidden)
 	}
-	sc := scriptCall{file: f.File, name: x.params.Get("SCRIPT_NAME"), info: x.params.Get("PATH_INFO")}
+	sc := scriptCall{file: f.File, name: x.params.Get("SCRIPT_NAME"), info: x.params.Get("PATH_INFO"), label: f.File}
 	if rest := f.Rest.String(); rest != "" {
 		sc.name, sc.info = strings.TrimSuffix(sc.name, rest), rest
 	} else if sc.info != "" {

@@ -281,10 +281,7 @@ type rawClient struct {
 
 func (g *testGateway) dial() *rawClient {
 	g.t.Helper()
-	a := g.Listeners()[0]
-	c, err := net.Dial(a.Network(), a.String())
-	require.NoError(g.t, err)
-	return newRawClient(g.t, c)
+	return g.dialAddr(g.Listeners()[0])
 }
 
 func newRawClient(t testing.TB, c net.Conn) *rawClient {

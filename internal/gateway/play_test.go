@@ -36,7 +36,8 @@ const source = "THIS IS THE SOURCE"
 //	stdin                 write what standard input is
 //	env, args             write what the script was started with
 //	close N               close a descriptor
-//	touch FILE            tell the test something; it holds the process id
+//	touch FILE            tell the test something; it holds the process id. ${VAR} in its
+//	                      name is a variable
 //	await FILE            be told something by the test
 //	sleep TIME, hang      do nothing
 //	ignore SIGNAL         ignore a signal
@@ -103,6 +104,7 @@ func playStep(word, about string) {
 	case "close":
 		try(syscall.Close(number(about)))
 	case "touch":
+		about = os.ExpandEnv(about)
 		try(os.WriteFile(about+".part", []byte(strconv.Itoa(os.Getpid())), 0o666))
 		try(os.Rename(about+".part", about))
 	case "await":

@@ -82,6 +82,7 @@ type scriptCall struct {
 	file, interpreter string
 	args              []string
 	name, info        string   // SCRIPT_NAME, PATH_INFO
+	label             string   // for logs and metrics, where SCRIPT_NAME is whatever the client asked for
 	extra             []string // further variables
 }
 
@@ -94,11 +95,11 @@ func (sc *scriptCall) interpret(program string) {
 // serveScript makes HTTP a [cgi.Request], has it answered, and sends the answer:
 // this is the one place.
 func (x *exchange) serveScript(rt *route, sc scriptCall) error {
-	x.script, x.mode = sc.name, string(config.ModeSpawn)
+	x.script, x.mode = cmp.Or(sc.label, sc.name), string(config.ModeSpawn)
 	req := &cgi.Request{
 		ID: x.id,
 		Script: cgi.Script{
-			Name:        sc.name,
+			Name:        x.script,
 			File:        sc.file,
 			Dir:         filepath.Dir(sc.file),
 			Interpreter: sc.interpreter,
