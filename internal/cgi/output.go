@@ -172,7 +172,10 @@ func (o *output) Close() error {
 	}
 	o.closed = true
 	p := o.p
-	p.unwatch() // from here on the client's leaving means nothing: it has its answer, or the script is told now
+	// From here on the client's leaving means nothing: it has its answer, or the script
+	// is told now.
+	p.taken.Store(true)
+	p.unwatch()
 	// Of an announced length, nobody has to read up to the EOF.
 	whole := o.err == io.EOF || o.left == 0
 	if !whole && p.req.Disconnect == Kill && !p.tryReap() {

@@ -47,6 +47,7 @@ type process struct {
 	fedAfter atomic.Int64 // when the body last moved, as a time since began
 	bodyDue  atomic.Bool  // the client is waited for: the script wants more of the body
 	gone     atomic.Bool  // the client has left
+	taken    atomic.Bool  // nobody reads the answer any more: the client may leave
 	bodyErr  atomic.Pointer[error]
 	stdin    atomic.Pointer[os.File] // while a body is being fed to it
 
@@ -233,6 +234,9 @@ func (p *process) groupAlive() bool {
 
 // clientGone is what the end of the request's context does.
 func (p *process) clientGone() {
+	if p.taken.Load() {
+		return
+	}
 	p.gone.Store(true)
 	if p.req.Disconnect == Kill {
 		p.kill(ReasonDisconnect)

@@ -214,6 +214,44 @@ func TestAClientThatLeavesEndsTheScriptOrDoesNot(t *testing.T) {
 	}
 }
 
+func TestAClientCanBeSaidToHaveLeft(t *testing.T) {
+	s := newSpawn(t)
+	dir := t.TempDir()
+	c := s.call(hello+"first\n", "hang")
+	res := c.start()
+	assert.Equal(t, "first", readLine(t, res.Body))
+	go res.Body.ClientGone()
+	_, err := io.ReadAll(res.Body)
+	assert.ErrorIs(t, err, ErrGone)
+	res.Body.Close()
+	assert.Equal(t, ReasonDisconnect, c.wait().Killed)
+	res.Body.ClientGone() // too late to matter
+
+	c = s.call(hello, "await "+dir+"/go", "exit 6")
+	c.Disconnect = Finish
+	res = c.start()
+	res.Body.ClientGone()
+	_, err = io.ReadAll(res.Body)
+	assert.ErrorIs(t, err, ErrGone)
+	res.Body.Close()
+	touch(t, dir+"/go")
+	assert.Equal(t, 6, c.wait().Code)
+}
+
+func TestAClientThatLeavesWithItsWholeAnswerDoesNotEndTheScript(t *testing.T) {
+	s := newSpawn(t)
+	dir := t.TempDir()
+	c := s.call(helloWorld, "close 1", "await "+dir+"/go", "exit 6")
+	res := c.start()
+	_, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	res.Body.Close()
+	res.Body.ClientGone()
+	touch(t, dir+"/go")
+	e := c.wait()
+	assert.Equal(t, []any{6, "", ""}, []any{e.Code, e.Signal, e.Killed})
+}
+
 func TestAScriptThatIgnoresTERMIsKilledWhenTheClientLeaves(t *testing.T) {
 	s := newSpawn(t)
 	c := s.call("ignore SIGTERM", hello, "hang")
