@@ -3,11 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +16,7 @@ type round struct {
 	Seconds  float64
 	CPU      float64 // seconds, of the server's process tree
 	Memory   int64   // PSS of the tree, at the end
+	Load     float64 // CPU seconds of the load generator itself
 	P50, P99 time.Duration
 }
 
@@ -36,14 +33,14 @@ func (s *server) measure(ctx context.Context, w *workload, n int, d time.Duratio
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
+	began, load := time.Now(), ownCPU()
 	clients := make([]client, n)
 	var wg sync.WaitGroup
 	for i := range clients {
 		wg.Go(func() { clients[i].run(ctx, s.addr, w) }) // ends with ctx
 	}
 	wg.Wait()
-	r := &round{Seconds: time.Since(began).Seconds()}
+	r := &round{Seconds: time.Since(began).Seconds(), Load: ownCPU() - load}
 	after, err := s.usage()
 	if err != nil {
 		return nil, err
@@ -67,6 +64,12 @@ type client struct {
 	wrong int
 }
 
+// maxRequests bounds what one connection asks in one measurement.
+const maxRequests = 1 << 20
+
+// answerTime is how long an answer may take behind the end of a measurement.
+const answerTime = 10 * time.Second
+
 func (c *client) run(ctx context.Context, addr string, w *workload) {
 	var conn net.Conn
 	var r *bufio.Reader
@@ -76,7 +79,11 @@ func (c *client) run(ctx context.Context, addr string, w *workload) {
 		}
 	}()
 	request := requestFor(addr, w)
-	for ctx.Err() == nil {
+	end, ok := ctx.Deadline()
+	if !ok {
+		end = time.Now()
+	}
+	for ctx.Err() == nil && len(c.times)+c.wrong < maxRequests {
 		if conn == nil {
 			var err error
 			if conn, err = net.DialTimeout("tcp", addr, time.Second); err != nil {
@@ -84,10 +91,10 @@ func (c *client) run(ctx context.Context, addr string, w *workload) {
 				time.Sleep(10 * time.Millisecond)
 				continue
 			}
+			conn.SetDeadline(end.Add(answerTime)) // once: each setting of it costs
 			r = bufio.NewReader(conn)
 		}
 		began := time.Now()
-		conn.SetDeadline(began.Add(10 * time.Second))
 		keep, err := ask(conn, r, request, w)
 		if err != nil {
 			c.wrong++
@@ -110,20 +117,7 @@ func ask(conn net.Conn, r *bufio.Reader, request []byte, w *workload) (keep bool
 	if _, err := conn.Write(request); err != nil {
 		return false, err
 	}
-	res, err := http.ReadResponse(r, nil)
-	if err != nil {
-		return false, err
-	}
-	defer res.Body.Close()
-	var body [256]byte
-	n, err := io.ReadFull(res.Body, body[:])
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
-		return false, err
-	}
-	if res.StatusCode != http.StatusOK || string(body[:n]) != w.body {
-		return false, fmt.Errorf("status %d, body %q", res.StatusCode, body[:n])
-	}
-	return !res.Close, nil
+	return readAnswer(r, w.body)
 }
 
 // once asks for one answer.

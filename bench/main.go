@@ -26,6 +26,19 @@ type options struct {
 	JSON        string   `placeholder:"FILE" help:"Also write all figures there."`
 }
 
+// Validate is called by kong.
+func (o *options) Validate() error {
+	if o.Rounds < 1 || o.Rounds > 1000 || o.Connections < 1 || o.Connections > 1024 || !(o.Seconds > 0 && o.Seconds <= 600) {
+		return errors.New("--rounds is 1 to 1000, --connections 1 to 1024, --seconds above 0 and at most 600")
+	}
+	for _, name := range o.Require {
+		if !slices.Contains(o.Servers, name) {
+			return fmt.Errorf("--require %s: it is not one of --servers", name)
+		}
+	}
+	return nil
+}
+
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == nethttpRole {
 		if err := serveNetHTTP(os.Args[2:]); err != nil {
@@ -39,6 +52,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, os.Stdout); err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted; the servers were stopped")
+		}
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -85,19 +101,22 @@ func measureAll(ctx context.Context, o options, w *workload, dir string, out io.
 		var missing notInstalled
 		if errors.As(err, &missing) && !slices.Contains(o.Require, name) {
 			fmt.Fprintf(out, "%s: %v\n", name, err)
+			results = append(results, &result{Server: name, Workload: w.name, Missing: err.Error()})
 			continue
+		}
+		if s != nil {
+			defer s.stop() // also one that has started in part
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		defer s.stop()
 		if err := s.await(ctx, w); err != nil {
 			return nil, fmt.Errorf("%s does not answer: %w", name, err)
 		}
-		results = append(results, &result{Server: name, Version: s.version, Workload: w.name, server: s})
+		results = append(results, &result{Server: name, Version: s.version, Workload: w.name, Counted: s.counted(), server: s})
 	}
 	for range o.Rounds {
-		for _, r := range results {
+		for _, r := range measured(results) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}

@@ -166,7 +166,7 @@ ScriptAlias /cgi-bin/ CGI/
 		return nil, err
 	}
 	s.version = versionOf(bin, "-v")
-	return s, s.start(bin, "-X", "-f", conf)
+	return s, s.start(bin, "-D", "FOREGROUND", "-f", conf)
 }
 
 // asRoot is a line that only root may have in a configuration.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,9 +16,16 @@ import (
 // result is all rounds of one server.
 type result struct {
 	Server, Version, Workload string
+	Counted                   string `json:",omitempty"` // what its CPU time comes from
+	Missing                   string `json:",omitempty"` // why it was not measured
 	Rounds                    []*round
 
 	server *server
+}
+
+// measured leaves out the servers that are not installed.
+func measured(all []*result) []*result {
+	return slices.DeleteFunc(slices.Clone(all), func(r *result) bool { return r.Missing != "" })
 }
 
 // each gives a figure of every round.
@@ -49,6 +57,7 @@ func ratios(a, b []float64) []float64 {
 
 // printTable shows medians, and the first server's ratios to each other one.
 func printTable(out io.Writer, o options, w *workload, results []*result) {
+	results = measured(results)
 	fmt.Fprintf(out, "\n%s hello, %d connections, %d rounds of %gs in turns; %s\n\n", w.name, o.Connections, o.Rounds, o.Seconds, machine())
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "server\trequests/s\t(min\tmax)\tCPU us/request\t(min\tmax)\tp50\tp99\tPSS MiB\twrong\t")
@@ -70,7 +79,17 @@ func printTable(out io.Writer, o options, w *workload, results []*result) {
 			median(ratios(first.each((*round).rps), r.each((*round).rps))),
 			median(ratios(first.each((*round).cpuPerRequest), r.each((*round).cpuPerRequest))))
 	}
-	fmt.Fprintln(out)
+	for _, b := range []struct {
+		what string
+		of   func(*round) float64
+		peer *result
+	}{
+		{"requests/s", (*round).rps, best(results[1:], (*round).rps, 1)},
+		{"CPU per request", (*round).cpuPerRequest, best(results[1:], (*round).cpuPerRequest, -1)},
+	} {
+		fmt.Fprintf(out, "  best peer by %s: %s, x %.3f\n", b.what, b.peer.Server, median(ratios(first.each(b.of), b.peer.each(b.of))))
+	}
+	fmt.Fprintf(out, "\nCPU is counted by %s. The load generator took %.0f us per request beside it.\n\n", counting(results), loadPerRequest(results))
 	for _, r := range results {
 		note := ""
 		if r.server != nil && r.server.group == nil && (r.Server == "fcgiwrap" || r.Server == "apache") {
@@ -78,6 +97,36 @@ func printTable(out io.Writer, o options, w *workload, results []*result) {
 		}
 		fmt.Fprintf(out, "  %-9s %s%s\n", r.Server, r.Version, note)
 	}
+}
+
+// best is the peer with the highest median of a figure, or with sign -1 the lowest.
+func best(peers []*result, of func(*round) float64, sign float64) *result {
+	return slices.MaxFunc(peers, func(a, b *result) int {
+		return cmp.Compare(sign*median(a.each(of)), sign*median(b.each(of)))
+	})
+}
+
+// counting names the ways in which the servers' CPU time was counted.
+func counting(results []*result) string {
+	var ways []string
+	for _, r := range results {
+		if !slices.Contains(ways, r.Counted) {
+			ways = append(ways, r.Counted)
+		}
+	}
+	return strings.Join(ways, " and ")
+}
+
+// loadPerRequest is in microseconds.
+func loadPerRequest(results []*result) float64 {
+	var cpu float64
+	n := 0
+	for _, r := range results {
+		for _, x := range r.Rounds {
+			cpu, n = cpu+x.Load, n+x.Requests
+		}
+	}
+	return cpu * 1e6 / float64(max(n, 1))
 }
 
 func (r *result) duration(f func(*round) time.Duration) time.Duration {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -48,7 +48,26 @@ type server struct {
 	version string
 	procs   []*exec.Cmd
 	group   *cgroup // nil where there are none to be had
-	output  *bytes.Buffer
+	output  *output
+}
+
+// output keeps the beginning of what a server prints, for the error message.
+type output struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.b = append(o.b, b[:min(len(b), 16<<10-len(o.b))]...)
+	return len(b), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return string(o.b)
 }
 
 // find looks for a program where daemons are, too.
@@ -76,7 +95,7 @@ func freeAddr() (string, error) {
 
 func newServer(name string) (*server, error) {
 	addr, err := freeAddr()
-	return &server{addr: addr, output: &bytes.Buffer{}, group: newCgroup(name)}, err
+	return &server{addr: addr, output: &output{}, group: newCgroup(name)}, err
 }
 
 func (s *server) port() string { return s.addr[strings.LastIndexByte(s.addr, ':')+1:] }

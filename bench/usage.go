@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // usage is what a server's process tree has used: what its cgroup says, or, where there
@@ -38,6 +39,21 @@ func (s *server) usage() (usage, error) {
 	var err error
 	u.cpu, err = s.group.cpu()
 	return u, err
+}
+
+// counted says how the CPU time of a server is counted.
+func (s *server) counted() string {
+	if s.group != nil {
+		return "cgroup"
+	}
+	return "/proc"
+}
+
+// ownCPU is the CPU time of this process, in seconds.
+func ownCPU() float64 {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
 // tree is a process and all below it.

@@ -148,21 +148,30 @@ func (c *serveCmd) serve(s *gateway.Server, log *slog.Logger) error {
 			return errors.Join(err, s.Shutdown(ctx))
 		case sig := <-signals:
 			if sig == syscall.SIGUSR1 {
-				if err := s.ReopenLogs(); err != nil {
-					log.Error("can't reopen the access log; the old one stays", "err", err)
-				}
+				reopenLogs(s, log)
 				continue
 			}
 			log.Info("ending: waiting for requests", "signal", sig.String(), "at_most", c.Wait)
 			ctx, cancel := context.WithTimeout(context.Background(), c.Wait)
 			go func() { // ends with the process
-				<-signals
-				cancel()
+				for sig := range signals {
+					if sig != syscall.SIGUSR1 {
+						cancel()
+						return
+					}
+					reopenLogs(s, log)
+				}
 			}()
 			err := s.Shutdown(ctx)
 			cancel()
 			return errors.Join(err, <-failed)
 		}
+	}
+}
+
+func reopenLogs(s *gateway.Server, log *slog.Logger) {
+	if err := s.ReopenLogs(); err != nil {
+		log.Error("can't reopen the access log; the old one stays", "err", err)
 	}
 }
 
