@@ -13,6 +13,7 @@ import (
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/config"
+	"warmcgi/internal/shim"
 )
 
 // cli is the command line; the help texts are its manual.
@@ -36,12 +37,28 @@ func (versionCmd) Run(out io.Writer) error {
 var errSilent = errors.New("failed")
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == shimCommand {
+		os.Exit(shim.Main())
+	}
 	if err := cleanProcess(); err != nil {
 		fmt.Fprintln(os.Stderr, "gateway:", err)
 		os.Exit(1)
 	}
 	tuneRuntime()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// shimCommand starts the shim's code in this program, so that nothing is needed beside
+// it. It is not in the help: only the gateway itself has use for it.
+const shimCommand = "shim"
+
+// shimCommandLine is how the gateway starts a shim.
+func shimCommandLine() []string {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	return []string{exe, shimCommand}
 }
 
 // tuneRuntime sets what suits a program that forks a lot, unless the environment says

@@ -101,18 +101,14 @@ func TestCheckAcceptsWhatCanBeServed(t *testing.T) {
 	assert.Contains(t, stdout, "is fine")
 }
 
-func TestWhatIsNotSupportedYetIsAnErrorToCheckAndToServeUnlessARouteAnswers501(t *testing.T) {
-	warm := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, files: {root: .}}\n  - {path: /w/, cgi: {dir: .}, mode: warm}\n", 0o644)
+func TestWhatIsNotSupportedYetIsAnErrorToCheckAndARouteThatAnswers501(t *testing.T) {
+	warm := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, files: {root: .}}\n  - {path: /w/, cgi: {dir: .}, user: nobody}\n", 0o644)
 	status, _, stderr := gatewayCommand("check", warm)
 	assert.Equal(t, 1, status)
 	assert.Contains(t, stderr, "not supported in this version")
 	conf, err := loadConfig(warm)
 	require.NoError(t, err)
 	assert.NotEmpty(t, conf.Routes[1].Unsupported)
-
-	tuned := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\ndefaults: {workers: {spare: 3}}\nroutes: [{path: /, files: {root: .}}]\n", 0o644)
-	_, err = loadConfig(tuned)
-	assert.ErrorContains(t, err, "not supported in this version")
 }
 
 func TestTheManualAndTheSchemaArePrinted(t *testing.T) {

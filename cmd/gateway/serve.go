@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -41,7 +40,7 @@ func (c *serveCmd) Run(out io.Writer) error {
 	for _, w := range conf.Warnings {
 		log.Error("a route can't be served and answers 501", "why", w.Summary())
 	}
-	s, err := gateway.New(conf, gateway.Options{Log: log})
+	s, err := gateway.New(conf, gateway.Options{Log: log, Shim: shimCommandLine()})
 	if err != nil {
 		return friendly(err)
 	}
@@ -102,34 +101,9 @@ func (c *serveCmd) load(dir string) (*config.Config, error) {
 }
 
 // loadConfig reads a file to serve it. A route that needs what this version does not
-// have answers 501; anything else that is not supported is an error, so that nothing
-// is silently left out.
+// have answers 501.
 func loadConfig(file string) (*config.Config, error) {
-	conf, err := config.Load(file, config.Options{AllowUnsupported: true})
-	if err != nil {
-		return nil, err
-	}
-	var fatal config.Errors
-	for _, w := range conf.Warnings {
-		if !confined(conf, w.Key) {
-			fatal = append(fatal, w)
-		}
-	}
-	if len(fatal) > 0 {
-		return nil, fatal
-	}
-	return conf, nil
-}
-
-// confined reports whether a key belongs to a route that answers 501 anyway.
-func confined(conf *config.Config, key string) bool {
-	rest, ok := strings.CutPrefix(key, "routes[")
-	if !ok {
-		return false
-	}
-	index, _, _ := strings.Cut(rest, "]")
-	i, err := strconv.Atoi(index)
-	return err == nil && i < len(conf.Routes) && conf.Routes[i].Unsupported != ""
+	return config.Load(file, config.Options{AllowUnsupported: true})
 }
 
 // serve runs until SIGINT or SIGTERM; a second one does not wait. SIGUSR1 reopens

@@ -48,6 +48,11 @@ type Request struct {
 	Queue QueueLimits
 	// Disconnect says what happens to the script when the client has gone.
 	Disconnect Disconnect
+	// Workers says whether and how the script is kept warm; nil is mode spawn.
+	Workers *Workers
+	// Mode is how the request was answered in the end; "" is spawn. Backends set it
+	// before RoundTrip returns.
+	Mode Mode
 
 	once  sync.Once
 	atEnd []func(Exit)
@@ -164,3 +169,11 @@ const (
 	ReasonShutdown   = "shutdown"    // the gateway ends
 	ReasonLeftBehind = "left_behind" // processes of its group outlived the script
 )
+
+// Attempt is the same request for one of several tries at it, with an end of its own.
+func (r *Request) Attempt() *Request {
+	return &Request{
+		ID: r.ID, Route: r.Route, Script: r.Script, Vars: r.Vars, Env: r.Env, Body: r.Body, Length: r.Length,
+		Timeout: r.Timeout, Queue: r.Queue, Disconnect: r.Disconnect, Workers: r.Workers, Mode: r.Mode,
+	}
+}

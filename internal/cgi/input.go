@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -19,8 +20,8 @@ type input struct {
 }
 
 // openBody prepares descriptor 0.
-func (p *process) openBody() (*input, error) {
-	in := &input{child: int(p.s.null.Fd()), ours: -1}
+func (p *process) openBody(null *os.File) (*input, error) {
+	in := &input{child: int(null.Fd()), ours: -1}
 	switch b := p.req.Body.(type) {
 	case nil:
 		return in, nil
@@ -71,18 +72,29 @@ func (in *input) start(p *process) {
 		}
 		in.small = in.small[max(n, 0):]
 	}
-	w := os.NewFile(uintptr(in.ours), "standard input")
+	f := os.NewFile(uintptr(in.ours), "standard input")
+	p.startFeed(&inlet{Writer: f, close: sync.OnceFunc(func() { f.Close() })}, in.small, in.body)
+}
+
+// inlet is where a script's body goes in.
+type inlet struct {
+	io.Writer
+	close func() // the script sees the end of its body; any number of times
+}
+
+// startFeed sends a body on its way.
+func (p *process) startFeed(w *inlet, small []byte, body io.Reader) {
 	p.stdin.Store(w)
 	go func() { // ends with the body, with the script, or when finish closes w
-		defer w.Close()
-		p.feed(w, in.small, in.body)
+		defer w.close()
+		p.feed(w, small, body)
 	}()
 }
 
 // feed copies the body to the script. When the script does not want it any more,
 // the rest is still taken from the client: it has to send it before it can read
 // the answer.
-func (p *process) feed(w *os.File, small []byte, body io.Reader) {
+func (p *process) feed(w *inlet, small []byte, body io.Reader) {
 	if len(small) > 0 {
 		if _, err := w.Write(small); err != nil {
 			return
@@ -102,7 +114,7 @@ func (p *process) feed(w *os.File, small []byte, body io.Reader) {
 			p.fedAfter.Store(int64(time.Since(p.began)))
 			p.bodyDue.Store(false)
 			if _, werr := w.Write((*buf)[:n]); werr != nil {
-				w.Close()
+				w.close()
 				wanted = false
 			} else {
 				p.fedAfter.Store(int64(time.Since(p.began)))

@@ -76,7 +76,7 @@ func (o *output) head() (*Response, error) {
 // ended says how a script ended that wrote nothing.
 func (o *output) ended() error {
 	p := o.p
-	if !p.waitFor(settleTime) {
+	if !p.waitVerdict(settleTime) {
 		return fmt.Errorf("%w: it closed standard output", ErrNoOutput)
 	}
 	if p.gone.Load() {

@@ -32,12 +32,15 @@ const (
 // one goroutine at a time: the request's, and after output.Close the one that
 // finishes it. Everything else only sets a flag and pokes the reader.
 type process struct {
-	s      *Spawn
+	owner  owner
 	req    *Request
-	pid    int // also the id of its process group
-	stdout *os.File
-	stderr *stderr
+	pid    int      // also the id of its process group
+	stdout *os.File // of a worker: the connection
+	stderr *Stderr
 	began  time.Time
+	// worker: the process was there before the request, and is waited for by its warm
+	// parent; see [Handover]. reused: it will be there after it.
+	worker, reused bool
 
 	unwatch func() bool // takes back the context's AfterFunc
 	watcher *time.Timer
@@ -49,20 +52,31 @@ type process struct {
 	gone     atomic.Bool  // the client has left
 	taken    atomic.Bool  // nobody reads the answer any more: the client may leave
 	bodyErr  atomic.Pointer[error]
-	stdin    atomic.Pointer[os.File] // while a body is being fed to it
+	stdin    atomic.Pointer[inlet] // while a body is being fed to it
 
 	watchOnce sync.Once
 	exited    chan struct{} // closed when exit is known
+	done      chan struct{} // of a worker: closed when it has said that the request is finished
 
 	mu        sync.Mutex
 	reaped    bool // exit is known; the pid may be anyone's, its group is still ours
 	groupGone bool // nothing is left of the group: its number must not be used again
+	kept      bool // the worker has finished the request and waits for another
 	exit      Exit
 	killTimer *time.Timer
 }
 
+// owner is what a process belongs to.
+type owner interface {
+	// lostExit: somebody else has waited for the process.
+	lostExit(req *Request, err error)
+	stderrLine(req *Request, line string)
+	// forget: nothing is left of the process, or of the request in it.
+	forget(p *process)
+}
+
 // exec starts the program with its three descriptors.
-func (p *process) exec() error {
+func (p *process) exec(s *Spawn) error {
 	sc := &p.req.Script
 	path, argv := sc.File, append([]string{sc.File}, sc.Args...)
 	if sc.Interpreter != "" {
@@ -76,7 +90,7 @@ func (p *process) exec() error {
 	if err := pipes(&outR, &outW, &errR, &errW); err != nil {
 		return err
 	}
-	in, err := p.openBody()
+	in, err := p.openBody(s.null)
 	if err != nil {
 		closeAll(outR, outW, errR, errW)
 		return err
@@ -94,7 +108,8 @@ func (p *process) exec() error {
 		return err
 	}
 	p.stdout = os.NewFile(uintptr(outR), "standard output")
-	p.stderr = newStderr(errR, func(line string) { p.s.stderr(p.req, line) })
+	p.stderr = NewStderr(errR)
+	p.stderr.attach(func(line string) { s.stderrLine(p.req, line) })
 	in.start(p)
 	p.mu.Lock()
 	if p.pid = pid; p.exit.Killed != "" { // before it had started
@@ -109,6 +124,9 @@ func (p *process) exec() error {
 func (p *process) watch() {
 	p.watchOnce.Do(func() {
 		p.stderr.drain()
+		if p.worker {
+			return
+		}
 		go func() { // ends with the process
 			waitExit(p.pid, p.tryReap)
 			p.poke()
@@ -120,8 +138,8 @@ func (p *process) watch() {
 func (p *process) tryReap() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.reaped {
-		return true
+	if p.reaped || p.worker {
+		return p.reaped
 	}
 	var ws syscall.WaitStatus
 	var ru syscall.Rusage
@@ -134,13 +152,13 @@ func (p *process) tryReap() bool {
 	if err == nil {
 		p.exit.User, p.exit.System = time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())
 		if ws.Signaled() {
-			p.exit.Signal = signalName(ws.Signal())
+			p.exit.Signal = SignalName(ws.Signal())
 		} else {
 			p.exit.Code = ws.ExitStatus()
 		}
 	} else {
 		// Somebody else has waited for our child: a bug, but not one to hang on.
-		p.s.log.Error("a script's exit status was lost", "id", p.req.ID, "script", p.req.Script.Name, "err", err)
+		p.owner.lostExit(p.req, err)
 	}
 	close(p.exited)
 	return true
@@ -167,11 +185,35 @@ func (p *process) waitFor(d time.Duration) bool {
 	if p.tryReap() {
 		return true
 	}
-	p.watch()
+	if !p.worker {
+		p.watch()
+	}
+	return p.waitOn(p.exited, nil, d)
+}
+
+// waitVerdict waits up to d for what says how the request ended: the exit, or a
+// worker's word, which comes before the end of its output.
+func (p *process) waitVerdict(d time.Duration) bool {
+	if !p.worker {
+		return p.waitFor(d)
+	}
+	return p.waitOn(p.exited, p.done, d)
+}
+
+func (p *process) waitOn(a, b <-chan struct{}, d time.Duration) bool {
+	select {
+	case <-a:
+		return true
+	case <-b:
+		return true
+	default:
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-p.exited:
+	case <-a:
+		return true
+	case <-b:
 		return true
 	case <-t.C:
 		return false
@@ -303,8 +345,8 @@ func (p *process) await(within time.Time, op func() (int, error)) (int, error) {
 			return n, nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			if err == nil || errors.Is(err, io.EOF) {
-				return 0, io.EOF
+			if err == nil || errors.Is(err, io.EOF) || (p.worker && errors.Is(err, syscall.ECONNRESET)) {
+				return 0, io.EOF // a reset is the end with a part of the body unread
 			}
 			return 0, fmt.Errorf("reading its output: %w", err)
 		}
@@ -349,7 +391,7 @@ func (p *process) quietSince() time.Time {
 // settle is called when the output has ended. It waits a moment for the exit, and
 // says whether the answer may count as complete.
 func (p *process) settle() error {
-	if !p.waitFor(settleTime) {
+	if !p.waitVerdict(settleTime) {
 		return nil // it closed standard output and works on: its answer is complete
 	}
 	if p.gone.Load() {
@@ -371,7 +413,9 @@ func (p *process) settle() error {
 func (p *process) finish() {
 	to := p.req.Timeout.Total
 	if !p.tryReap() {
-		p.watch()
+		if !p.worker { // whose end is near, as a rule: the timer sees to it otherwise
+			p.watch()
+		}
 		p.discard()
 		if to > 0 {
 			if d := time.Until(p.began.Add(to)); !p.waitFor(max(d, 0)) {
@@ -382,18 +426,22 @@ func (p *process) finish() {
 	}
 	p.watcher.Stop()
 	if w := p.stdin.Load(); w != nil {
-		w.Close() // whoever fed the script need not wait for it any more
+		w.close() // whoever fed the script need not wait for it any more
 	}
 	p.endGroup()
 	p.stdout.Close()
-	p.stderr.close()
 	p.mu.Lock()
-	exit := p.exit
+	exit, kept := p.exit, p.kept
 	if p.killTimer != nil {
 		p.killTimer.Stop()
 	}
 	p.mu.Unlock()
-	p.s.remove(p)
+	if kept {
+		p.stderr.detach()
+	} else {
+		p.stderr.close()
+	}
+	p.owner.forget(p)
 	p.req.End(exit)
 }
 

@@ -54,7 +54,8 @@ func reapGroup(group int) (any bool) {
 	}
 }
 
-func signalName(s syscall.Signal) string {
+// SignalName is the name of a signal, as SIGTERM.
+func SignalName(s syscall.Signal) string {
 	if n := unix.SignalName(s); n != "" {
 		return n
 	}

@@ -70,9 +70,14 @@ func (s *Spawn) RoundTrip(ctx context.Context, req *Request) (*Response, error) 
 		req.End(Exit{})
 		return nil, err
 	}
+	return p.answer(ctx)
+}
+
+// answer reads the head of the answer.
+func (p *process) answer(ctx context.Context) (*Response, error) {
 	p.unwatch = context.AfterFunc(ctx, p.clientGone)
 	out := &output{p: p, left: -1}
-	if req.Script.NPH {
+	if p.req.Script.NPH {
 		// The first octet is waited for here, so that silence is still an error and
 		// not an empty answer.
 		if err := out.fill(); err != nil {
@@ -141,7 +146,7 @@ func (s *Spawn) add(p *process) bool {
 	return !s.closed
 }
 
-func (s *Spawn) remove(p *process) {
+func (s *Spawn) forget(p *process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.live, p)
@@ -150,15 +155,21 @@ func (s *Spawn) remove(p *process) {
 	}
 }
 
+func (s *Spawn) lostExit(req *Request, err error) {
+	s.log.Error("a script's exit status was lost", "id", req.ID, "script", req.Script.Name, "err", err)
+}
+
+func (s *Spawn) stderrLine(req *Request, line string) { s.stderr(req, line) }
+
 // start forks and execs. On success the process is registered, and its owner is
 // the caller until output.Close.
 func (s *Spawn) start(req *Request) (*process, error) {
-	p := &process{s: s, req: req, exited: make(chan struct{}), began: time.Now()}
+	p := &process{owner: s, req: req, exited: make(chan struct{}), began: time.Now()}
 	if !s.add(p) {
 		return nil, fmt.Errorf("script %s: %w: the gateway is shutting down", req.Script.Name, ErrStart)
 	}
-	if err := p.exec(); err != nil {
-		s.remove(p)
+	if err := p.exec(s); err != nil {
+		s.forget(p)
 		return nil, fmt.Errorf("script %s: %w: %w", req.Script.Name, ErrStart, explain(req.Script, err))
 	}
 	return p, nil

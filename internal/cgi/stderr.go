@@ -22,31 +22,53 @@ const (
 	maxPipe = 1 << 20
 )
 
-// stderr turns a script's standard error into lines. Until drain is called it costs
+// Stderr turns a script's standard error into lines. Until it is drained it costs
 // nothing but the pipe: what a short script wrote is read when it has ended.
-type stderr struct {
+type Stderr struct {
 	log lineLogger
 
 	mu   sync.Mutex
-	fd   int           // of the pipe, until drain; -1 after close
-	file *os.File      // after drain
-	done chan struct{} // closed when the draining goroutine has ended
+	fd   int           // -1 after close
+	file *os.File      // after the first drain, which owns fd from then on
+	done chan struct{} // closed when the draining goroutine has ended; nil: none runs
 }
 
-func newStderr(fd int, line func(string)) *stderr {
-	return &stderr{fd: fd, log: lineLogger{line: line}}
+// NewStderr takes over the reading end of a script's standard error: a pipe, or a
+// worker's error channel. It must not block.
+func NewStderr(fd int) *Stderr { return &Stderr{fd: fd} }
+
+// Close is for one that no request has.
+func (s *Stderr) Close() {
+	if s.log.line == nil {
+		s.attach(func(string) {})
+	}
+	s.close()
 }
 
-// drain reads in a goroutine, until the pipe's end or close.
-func (s *stderr) drain() {
+// Follow reads lines until the end of the file or Close, for a process that no request has.
+func (s *Stderr) Follow(line func(string)) {
+	s.attach(line)
+	s.drain()
+}
+
+// attach has the lines that come from now on go to a request.
+func (s *Stderr) attach(line func(string)) { s.log = lineLogger{line: line} }
+
+// drain reads in a goroutine, until the pipe's end, detach or close.
+func (s *Stderr) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fd < 0 || s.file != nil {
+	if s.fd < 0 || s.done != nil {
 		return
 	}
-	s.file, s.done = os.NewFile(uintptr(s.fd), "standard error"), make(chan struct{})
+	if s.file == nil {
+		s.file = os.NewFile(uintptr(s.fd), "standard error")
+	}
+	s.file.SetReadDeadline(time.Time{})
+	done := make(chan struct{})
+	s.done = done
 	go func() {
-		defer close(s.done)
+		defer close(done)
 		b := make([]byte, 4<<10)
 		for {
 			n, err := s.file.Read(b)
@@ -59,15 +81,38 @@ func (s *stderr) drain() {
 }
 
 // close logs what is left. The script has ended.
-func (s *stderr) close() {
+func (s *Stderr) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file != nil {
-		s.file.SetReadDeadline(time.Now().Add(stderrLinger))
-		<-s.done
+	if s.fd < 0 {
+		return
 	}
-	// What is in the pipe is taken in any case, but not for ever what somebody else
-	// still writes.
+	s.rest(stderrLinger)
+	if s.file != nil {
+		s.file.Close()
+	} else {
+		closeFD(s.fd)
+	}
+	s.fd = -1
+}
+
+// detach logs what was written up to now: the end of a request, but not of the process.
+func (s *Stderr) detach() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd >= 0 {
+		s.rest(0)
+	}
+}
+
+// rest ends the draining, and takes what is in the pipe in any case, but not for ever
+// what somebody else still writes. The caller must hold s.mu.
+func (s *Stderr) rest(linger time.Duration) {
+	if s.done != nil {
+		s.file.SetReadDeadline(time.Now().Add(linger))
+		<-s.done
+		s.done = nil
+	}
 	var b [4 << 10]byte
 	for left := maxPipe; left > 0; {
 		n, err := syscall.Read(s.fd, b[:])
@@ -80,12 +125,6 @@ func (s *stderr) close() {
 		s.log.write(b[:n])
 		left -= n
 	}
-	if s.file != nil {
-		s.file.Close()
-	} else {
-		closeFD(s.fd)
-	}
-	s.fd = -1
 	s.log.end()
 }
 

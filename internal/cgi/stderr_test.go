@@ -178,7 +178,8 @@ func TestWhatIsInThePipeIsLoggedHoweverLateItIsRead(t *testing.T) {
 	require.NoError(t, pipe(&fds))
 	unblock(fds[0])
 	var lines []string
-	s := newStderr(fds[0], func(line string) { lines = append(lines, line) })
+	s := NewStderr(fds[0])
+	s.attach(func(line string) { lines = append(lines, line) })
 	s.drain()
 	s.file.SetReadDeadline(time.Unix(1, 0))
 	<-s.done

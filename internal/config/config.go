@@ -36,6 +36,10 @@ type Config struct {
 	// Default: 0.
 	MaxProcesses int `yaml:"max_processes"`
 
+	// The most memory that warm parents and workers may use together (proportional set size). Beyond it the scripts
+	// that nobody has asked for the longest go back to mode spawn. 0 is half of the machine's. Default: 0.
+	WarmMemory Size `yaml:"warm_memory"`
+
 	// Settings of every route that does not say otherwise. A route replaces single values: its
 	// timeout: {idle: 5s} leaves first_byte, total and grace as they are here.
 	Defaults Settings `yaml:"defaults"`

@@ -59,7 +59,7 @@ func TestTheFullExampleLoads(t *testing.T) {
 	}
 	assert.Equal(t, []string{
 		"",
-		"mode: warm is not supported in this version (spawn and auto are)",
+		"user: not supported in this version",
 		"php: not supported in this version",
 		"fastcgi: not supported in this version",
 		"fastcgi: not supported in this version",
@@ -71,24 +71,20 @@ func TestTheFullExampleLoads(t *testing.T) {
 		keys[i] = w.Key
 	}
 	assert.Equal(t, []string{
-		"defaults.workers.spare", "defaults.workers.idle", "defaults.reuse",
-		"routes[1].mode", "routes[1].preload", "routes[1].user", "routes[1].limits",
+		"routes[1].user", "routes[1].limits",
 		"routes[2].php", "routes[3].fastcgi", "routes[4].fastcgi", "routes[5].fastcgi", "routes[6].php",
 	}, keys)
 }
 
 func TestTheProbeConfigurationLoads(t *testing.T) {
-	_, err := Load("testdata/probe.yaml", Options{})
-	require.ErrorContains(t, err, "routes[2].mode: warm is not supported in this version (spawn and auto are)")
-
-	c, err := Load("testdata/probe.yaml", Options{AllowUnsupported: true})
+	c, err := Load("testdata/probe.yaml", Options{})
 	require.NoError(t, err)
-	require.Len(t, c.Warnings, 2)
+	require.Empty(t, c.Warnings)
 	assert.Equal(t, AccessOff, c.Log.Access.Format)
 	assert.Empty(t, c.TrustedProxies)
 	assert.Empty(t, c.Routes[0].Unsupported)
 	assert.Equal(t, ModeSpawn, c.Routes[0].Mode)
-	assert.NotEmpty(t, c.Routes[2].Unsupported)
+	assert.Equal(t, ModeWarm, c.Routes[2].Mode)
 	assert.Equal(t, Duration(10*time.Second), c.Routes[0].Timeout.FirstByte)
 }
 
@@ -119,22 +115,6 @@ defaults:
 	want.Timeout.Idle = Duration(5 * time.Second)
 	want.Queue.Length, want.Body.Max, want.OnDisconnect = 0, 0, DisconnectKill
 	assert.Equal(t, want, c.Routes[0].Settings)
-}
-
-func TestARouteMayTakeBackAnUnsupportedDefault(t *testing.T) {
-	yaml := []byte(`
-listen: [{http: ":8080"}]
-defaults: {mode: warm}
-routes:
-  - {path: /a, cgi: {program: a}}
-  - {path: /b, cgi: {program: b}, mode: spawn}
-`)
-	c, err := Parse("f.yaml", yaml, Options{AllowUnsupported: true})
-	require.NoError(t, err)
-	assert.Equal(t, "mode: warm is not supported in this version (spawn and auto are)", c.Routes[0].Unsupported)
-	assert.Empty(t, c.Routes[1].Unsupported)
-	require.Len(t, c.Warnings, 1)
-	assert.Equal(t, "defaults.mode", c.Warnings[0].Key)
 }
 
 func TestTheSmallestFileHasEveryDefault(t *testing.T) {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -80,15 +81,8 @@ func (r *reference) key(f field, key string) {
 
 // unsupported says what of a key this version cannot do.
 func (r *reference) unsupported(key string) {
-	block, key, _ := strings.Cut(key, ".")
-	if block != "defaults" && block != "routes[]" {
-		return
-	}
-	for _, f := range features {
-		if f.key == key {
-			reason := f.reason()
-			r.printf("%s%s.\n\n", strings.ToUpper(reason[:1]), reason[1:])
-		}
+	if name, ok := strings.CutPrefix(key, "routes[]."); ok && slices.Contains(features, name) {
+		r.printf("%s%s.\n\n", strings.ToUpper(notYet[:1]), notYet[1:])
 	}
 }
 

@@ -49,6 +49,10 @@ type Route struct {
 	// Modules that the warm parent loads besides those it finds in the script itself.
 	Preload []string `yaml:"preload"`
 
+	// File of a runner for the route's scripts, in place of the gateway's own: how a script in another language is
+	// kept warm, see docs/worker-protocol.md.
+	Runner string `yaml:"runner" path:"file"`
+
 	// Run the route's scripts as this user, with its groups. The gateway must be root.
 	User string `yaml:"user"`
 

@@ -2,12 +2,16 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"warmcgi/internal/cgi"
+	"warmcgi/internal/pool"
 )
 
 // openAdmin is the door for those who run the gateway. It never asks a script for
@@ -28,8 +32,27 @@ func (s *Server) openAdmin(inherited map[string][]net.Listener) (*door, error) {
 		}
 		io.WriteString(w, "ok\n")
 	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(s.Status())
+	})
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: keepAlive}
 	d := &door{kind: "http", listener: l, unix: l.Addr().Network() == "unix", run: srv.Serve, kill: srv.Close}
 	d.stop = func(ctx context.Context) error { return srv.Shutdown(ctx) }
 	return d, nil
+}
+
+// Status is what the admin door tells at /status.
+type Status struct {
+	Software string        `json:"software"`
+	Scripts  []pool.Status `json:"scripts"`
+}
+
+// Status tells of every script that may be warm. It asks no script for anything.
+func (s *Server) Status() Status {
+	st := Status{Software: cgi.Software, Scripts: []pool.Status{}}
+	if s.pools != nil {
+		st.Scripts = append(st.Scripts, s.pools.Status()...)
+	}
+	return st
 }

@@ -20,6 +20,7 @@ type route struct {
 	auth     *basicAuth // nil: anybody
 	timeouts cgi.Timeouts
 	queue    cgi.QueueLimits
+	workers  *cgi.Workers // nil: mode spawn
 	maxBody  int64
 	rules    urlpath.Rules
 	isScript map[string]bool // extensions within files
@@ -48,6 +49,13 @@ func newRoute(c *config.Config, r config.Route) (*route, error) {
 	}
 	if rt.queue.Running == 0 {
 		rt.queue.Running = defaultPerScript()
+	}
+	if r.Mode != config.ModeSpawn {
+		rt.workers = &cgi.Workers{
+			Mode: cgi.Mode(r.Mode), Max: int(rt.queue.Running), Spare: r.Workers.Spare, Idle: time.Duration(r.Workers.Idle),
+			Requests: r.Reuse.Requests, Age: time.Duration(r.Reuse.Age), Memory: int64(r.Reuse.Memory),
+			AcceptCaptured: r.Reuse.Captured == config.CapturedAccept, Preload: r.Preload, Runner: r.Runner,
+		}
 	}
 	if rt.maxBody == 0 {
 		rt.maxBody = 1<<63 - 2

@@ -110,6 +110,7 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		Env:     rt.env,
 		Timeout: rt.timeouts,
 		Queue:   rt.queue,
+		Workers: rt.workers,
 	}
 	if rt.OnDisconnect == config.DisconnectFinish {
 		req.Disconnect = cgi.Finish
@@ -129,6 +130,9 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		close(ended)
 	})
 	res, err := x.s.backend.RoundTrip(x.first.Context(), req)
+	if req.Mode != "" {
+		x.mode = string(req.Mode)
+	}
 	if err != nil {
 		return err
 	}

@@ -11,11 +11,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/config"
+	"warmcgi/internal/pool"
 )
 
 // Options are what a [Server] needs beside its configuration.
@@ -27,6 +29,9 @@ type Options struct {
 	// AccessLog, when not nil, gets the access log in place of what the configuration
 	// names.
 	AccessLog io.Writer
+	// Shim is the command that becomes a script's warm parent; without it every script
+	// is spawned.
+	Shim []string
 }
 
 // A Server serves one configuration. It guarantees that
@@ -40,6 +45,7 @@ type Server struct {
 	trusted config.Prefixes
 	routes  routeTable
 	spawn   *cgi.Spawn
+	pools   *pool.Set // nil: every script is spawned
 	backend cgi.Backend
 	metrics *metrics
 	access  *accessLog
@@ -72,7 +78,18 @@ func New(c *config.Config, o Options) (*Server, error) {
 	if limit == 0 {
 		limit = defaultProcesses()
 	}
-	s.backend = cgi.NewQueue(s.metrics.counted(s.spawn), cgi.QueueConfig{
+	var runs cgi.Backend = s.spawn
+	if len(o.Shim) > 0 {
+		s.pools, err = pool.New(pool.Config{
+			Spawn: s.spawn, Shim: o.Shim, Memory: int64(c.WarmMemory), Processors: runtime.NumCPU(),
+			Log: s.log, Stderr: o.Stderr, Registerer: s.metrics.registry,
+		})
+		if err != nil {
+			return nil, err
+		}
+		runs = s.pools
+	}
+	s.backend = cgi.NewQueue(s.metrics.counted(runs), cgi.QueueConfig{
 		MaxRunning: limit,
 		Waiting:    s.metrics.waitingChanged,
 		Waited:     s.metrics.waitedFor,
@@ -165,7 +182,9 @@ func (s *Server) AdminAddr() net.Addr {
 }
 
 // Owns reports whether a process is a script that the server waits for itself.
-func (s *Server) Owns(pid int) bool { return s.spawn.Owns(pid) }
+func (s *Server) Owns(pid int) bool {
+	return s.spawn.Owns(pid) || s.pools != nil && s.pools.Owns(pid)
+}
 
 // ReopenLogs is for log rotation.
 func (s *Server) ReopenLogs() error { return s.access.reopen() }
@@ -189,7 +208,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	// a SIGKILL after that.
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.longestGrace()+5*time.Second)
 	defer cancel()
+	var pools sync.WaitGroup
+	var perr error
+	if s.pools != nil {
+		pools.Go(func() { perr = s.pools.Close(grace) })
+	}
 	err := s.spawn.Close(grace)
+	pools.Wait()
+	err = errors.Join(err, perr)
 	s.waitBusy(grace)
 	if s.admin != nil {
 		s.admin.close()

@@ -1,0 +1,382 @@
+package pool
+
+import (
+	"bufio"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/puddle/v2"
+
+	"warmcgi/internal/cgi"
+	"warmcgi/internal/runner"
+	"warmcgi/internal/shim"
+)
+
+// A generation is one warm parent of a script, and the workers that it has forked. When
+// the script changes a new generation follows; workers of the old one end what they do.
+//
+// All fields below mu belong to the lock of the pool.
+type generation struct {
+	p       *Pool
+	mode    cgi.Mode // warm or reuse
+	began   time.Time
+	dir     string   // of the script's socket; nobody else may enter it
+	ln      *os.File // the script's socket: net's listeners can't be accepted from by hand
+	control *os.File
+	cookie  string
+	proc    *os.Process
+	pid     int
+	log     *cgi.Stderr
+	in, out *os.File // our ends of the warm parent's descriptors 0 and 1, while it loads
+
+	// mu sync.Mutex is p.mu
+
+	files    *files
+	loaded   []string // paths that the warm parent named so far
+	isReady  bool
+	retired  bool // no request is given to it any more
+	dead     bool // the warm parent has ended
+	lastLine string
+	hints    map[string]string // late modules that it was told to load
+
+	workers map[int]*worker
+	idlers  *puddle.Pool[*worker]
+	idle    int         // workers in idlers that are not acquired
+	pending []time.Time // when the workers were ordered that have not come yet
+	busy    int         // workers with a request, or on their way back from one
+	pss     int64       // of the warm parent, as last measured
+	left    chan struct{}
+}
+
+// start makes the shim and sends it its orders. The rest is told by the control socket.
+func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generation, error) {
+	g := &generation{
+		p: p, mode: mode, began: time.Now(), cookie: rand.Text(), hints: hints,
+		workers: map[int]*worker{}, left: make(chan struct{}), files: newFiles(p.script.File),
+	}
+	var err error
+	g.idlers, err = puddle.NewPool(&puddle.Config[*worker]{
+		// Workers come by themselves, see arrive.
+		Constructor: workerOf,
+		Destructor:  func(*worker) {},
+		MaxSize:     maxWorkers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if g.dir, err = os.MkdirTemp(p.set.dir, "s"); err != nil {
+		return nil, err
+	}
+	if g.ln, err = listen(filepath.Join(g.dir, "s")); err != nil {
+		os.Remove(g.dir)
+		return nil, err
+	}
+	if err := g.exec(); err != nil {
+		g.ln.Close()
+		os.RemoveAll(g.dir)
+		return nil, err
+	}
+	return g, nil
+}
+
+// exec starts the shim. Descriptor 0 holds an octet that must stay there, and
+// descriptor 1 must stay empty: that is how loading is seen to touch neither.
+func (g *generation) exec() (err error) {
+	pair, err := socketpair()
+	if err != nil {
+		return err
+	}
+	g.control = os.NewFile(uintptr(pair[0]), "control socket")
+	theirs := os.NewFile(uintptr(pair[1]), "control socket")
+	defer theirs.Close()
+	inR, inW, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, g.control.Close())
+	}
+	inW.Write([]byte{'x'})
+	inW.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, g.control.Close(), inR.Close())
+	}
+	defer outW.Close()
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, g.control.Close(), inR.Close(), outR.Close())
+	}
+	defer errW.Close()
+	g.in, g.out = inR, outR
+	cmd := exec.Command(g.p.set.c.Shim[0], g.p.set.c.Shim[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = inR, outW, errW
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Env = []string{} // that of the script comes with the order
+	cmd.SysProcAttr = shimAttr()
+	if err := cmd.Start(); err != nil {
+		return errors.Join(fmt.Errorf("shim: %w", err), g.control.Close(), inR.Close(), outR.Close(), errR.Close())
+	}
+	g.proc, g.pid = cmd.Process, cmd.Process.Pid
+	g.log = cgi.NewStderr(dupNonblocking(errR))
+	errR.Close()
+	g.log.Follow(g.stderrLine)
+	return g.order()
+}
+
+// order tells the shim what to execute, and the runner what to load.
+func (g *generation) order() error {
+	p := g.p
+	o := shim.Order{
+		Version: shim.Version, Script: p.script.File, Dir: p.script.Dir, Mode: string(g.mode),
+		Argv: p.program.Argv, Runner: p.settings.Runner, Env: p.env,
+	}
+	if p.program.Language != nil {
+		o.Language = p.program.Language.Name
+	}
+	first, err := o.Encode()
+	if err != nil {
+		return err
+	}
+	captured := "refuse"
+	if p.settings.AcceptCaptured {
+		captured = "accept"
+	}
+	words := []string{"version", "1", "cookie", g.cookie, "mode", string(g.mode), "script", p.script.File,
+		"socket", filepath.Join(g.dir, "s"), "captured", captured}
+	for _, m := range p.settings.Preload {
+		words = append(words, "preload", m)
+	}
+	for name, file := range g.hints {
+		words = append(words, "late", name+"="+file)
+	}
+	go func() { // ends when the shim has read it, or has gone
+		g.control.Write(append(first, shim.Netstring(shim.Pairs(words...))...))
+	}()
+	return nil
+}
+
+func (g *generation) stderrLine(s string) {
+	g.p.mu.Lock()
+	g.lastLine = s
+	g.p.mu.Unlock()
+	g.p.set.c.Log.Warn("a warm parent wrote to standard error", "script", g.p.script.Name, "line", s)
+}
+
+// run follows the warm parent to its end, and that of its workers.
+func (g *generation) run() {
+	go g.acceptAll() // ends with the listener
+	ended := make(chan struct{})
+	go func() { // ends with the warm parent
+		defer close(ended)
+		state, err := g.proc.Wait()
+		g.parentEnded(state, err)
+	}()
+	err := g.read()
+	if err != nil {
+		g.fail(err.Error())
+	}
+	<-ended
+	g.control.Close()
+	g.ln.Close()
+	g.log.Close()
+	g.in.Close()
+	g.out.Close()
+	os.RemoveAll(g.dir)
+	close(g.left)
+}
+
+// read takes lines until the warm parent and all its workers have let go of the socket.
+func (g *generation) read() error {
+	r := bufio.NewReaderSize(g.control, maxLine)
+	l, err := readLine(r)
+	switch {
+	case err != nil:
+	case l.verb == "failed":
+		g.loadFailed(l.word(0))
+	case l.verb != "hello" || l.word(0) != "1" || l.word(1) != g.cookie:
+		return fmt.Errorf("it began with %q and not with version 1 and the cookie", clip(l.verb+" "+strings.Join(l.words, " ")))
+	}
+	for err == nil {
+		if l, err = readLine(r); err == nil {
+			if err := g.take(l); err != nil {
+				return err
+			}
+		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// take is what each line does.
+func (g *generation) take(l line) error {
+	switch l.verb {
+	case "file":
+		g.loaded = append(g.loaded, l.word(0))
+		return nil
+	case "unsafe":
+		g.p.unsafe(g, l.word(0))
+		return nil
+	case "captured":
+		g.p.captured(g, l.word(0))
+		return nil
+	case "failed":
+		g.loadFailed(l.word(0))
+		return nil
+	case "ready":
+		g.p.ready(g)
+		return nil
+	}
+	pid, err := l.number(0)
+	if err != nil {
+		return err
+	}
+	switch l.verb {
+	case "forked":
+		g.forked(pid)
+	case "late":
+		g.p.late(l.word(1), l.word(2))
+	case "done":
+		code, err := l.number(1)
+		if err != nil {
+			return err
+		}
+		g.done(pid, code, l.word(2))
+	case "exit":
+		status, err := l.number(1)
+		if err != nil {
+			return err
+		}
+		e := exitOf(syscall.WaitStatus(status))
+		if user, err := l.number(2); err == nil && user >= 0 {
+			e.User = time.Duration(user) * time.Microsecond
+		}
+		if system, err := l.number(3); err == nil && system >= 0 {
+			e.System = time.Duration(system) * time.Microsecond
+		}
+		g.exited(pid, e)
+	default:
+		return fmt.Errorf("unknown line %q", clip(l.verb))
+	}
+	return nil
+}
+
+// checkLoaded looks from outside at a warm parent that says it is ready. It returns why
+// its children would not be like fresh processes, or "".
+func (g *generation) checkLoaded() string {
+	if buffered(g.out) > 0 {
+		return "writes output while it is loaded"
+	}
+	if buffered(g.in) == 0 {
+		return "reads standard input while it is loaded"
+	}
+	return unsafeToFork(g.pid)
+}
+
+// loadFailed: the runner or the shim could not load the script.
+func (g *generation) loadFailed(why string) {
+	if last := g.p.lastLineOf(g); last != "" && !strings.Contains(why, last) {
+		why += ": " + last
+	}
+	g.fail(why)
+}
+
+// fail gives the generation up.
+func (g *generation) fail(why string) {
+	g.p.broken(g, why)
+	g.kill()
+}
+
+// kill ends the warm parent; it takes its workers with it, see docs/worker-protocol.md.
+func (g *generation) kill() { g.proc.Signal(syscall.SIGTERM) }
+
+// parentEnded: without a warm parent nobody waits for its workers but us.
+func (g *generation) parentEnded(state *os.ProcessState, err error) {
+	how := "its exit status was lost"
+	if err == nil {
+		how = state.String()
+	}
+	p := g.p
+	p.mu.Lock()
+	g.dead = true
+	expected := g.retired
+	var orphans []*worker
+	for _, w := range g.workers {
+		if w.named {
+			orphans = append(orphans, w)
+		}
+	}
+	g.endIfEmptyLocked()
+	p.mu.Unlock()
+	if !expected {
+		if last := p.lastLineOf(g); last != "" {
+			how += ": " + last
+		}
+		p.broken(g, "the warm parent has ended: "+how)
+	}
+	for _, w := range orphans {
+		go g.adopt(w) // ends with the worker
+	}
+}
+
+// adopt waits for a worker whose warm parent has ended. It is our own child then, where
+// we are a subreaper; elsewhere nobody can tell how it ended.
+func (g *generation) adopt(w *worker) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		var ws syscall.WaitStatus
+		pid, err := syscall.Wait4(w.pid, &ws, syscall.WNOHANG, nil)
+		if pid == w.pid {
+			g.exited(w.pid, exitOf(ws))
+			return
+		}
+		if err == syscall.ECHILD && syscall.Kill(w.pid, 0) == syscall.ESRCH {
+			g.exited(w.pid, cgi.Exit{Started: true, Code: -1})
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// send gives the warm parent an order. It never waits: one that does not read its
+// socket is stuck. The caller must hold p.mu.
+func (g *generation) send(s string) {
+	err := error(syscall.EPIPE)
+	if c, cerr := g.control.SyscallConn(); cerr == nil {
+		c.Write(func(fd uintptr) bool {
+			for {
+				if _, err = syscall.Write(int(fd), []byte(s)); err != syscall.EINTR {
+					return true
+				}
+			}
+		})
+	}
+	if err != nil && !g.dead {
+		g.kill()
+	}
+}
+
+// exitOf reads a raw exit status.
+func exitOf(ws syscall.WaitStatus) cgi.Exit {
+	e := cgi.Exit{Started: true, Code: -1}
+	if ws.Signaled() {
+		e.Signal = cgi.SignalName(ws.Signal())
+	} else {
+		e.Code = ws.ExitStatus()
+	}
+	return e
+}
+
+// eligible finds out how a script would be loaded.
+func eligible(sc *cgi.Script, w *cgi.Workers) (*runner.Program, error) {
+	if w.Runner != "" {
+		return runner.Foreign(sc.File, sc.Interpreter)
+	}
+	return runner.Find(sc.File, sc.Interpreter)
+}

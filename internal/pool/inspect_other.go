@@ -1,0 +1,11 @@
+//go:build unix && !linux
+
+package pool
+
+// Only Linux shows another process's threads, descriptors and memory.
+
+func unsafeToFork(int) string { return "" }
+
+func memoryOf(int) int64 { return 0 }
+
+func machineMemory() int64 { return 0 }

@@ -1,0 +1,8 @@
+package pool
+
+import "syscall"
+
+const ioctlBuffered = 0x4004667f // FIONREAD
+
+// shimAttr: an own process group.
+func shimAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,0 +1,15 @@
+package pool
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const ioctlBuffered = unix.TIOCINQ
+
+// shimAttr: an own process group, and the end with the gateway. It is SIGTERM, because
+// a warm parent that is told so kills its workers first.
+func shimAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+}

@@ -1,0 +1,94 @@
+package pool
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"warmcgi/internal/cgi"
+)
+
+// Status is what there is to know of a script's pool.
+type Status struct {
+	Script string `json:"script"` // SCRIPT_NAME of the first request
+	File   string `json:"file"`
+	// Mode is how requests are answered now; Wanted what the configuration says.
+	Mode   cgi.Mode `json:"mode"`
+	Wanted cgi.Mode `json:"wanted"`
+	State  State    `json:"state"`
+	// Why is the reason of the state: what made it unsafe, the last error.
+	Why      string `json:"why,omitempty"`
+	Language string `json:"language,omitempty"`
+	// Parent is the process id of the warm parent; 0 is none.
+	Parent       int                `json:"parent,omitempty"`
+	ParentMemory int64              `json:"parent_memory,omitempty"` // PSS in octets
+	Files        int                `json:"files,omitempty"`         // that it has loaded
+	Idle         int                `json:"idle"`
+	Busy         int                `json:"busy"`
+	Starting     int                `json:"starting"`
+	Waiting      int                `json:"waiting"`
+	Forks        int64              `json:"forks"`
+	ForkTime     time.Duration      `json:"fork_time"` // mean, in nanoseconds
+	Rate         float64            `json:"rate"`      // requests per second, to workers
+	Answers      map[cgi.Mode]int64 `json:"answers"`
+	LastUse      time.Time          `json:"last_use"`
+}
+
+// Status tells of every script that was asked for, by name. It needs no worker.
+func (s *Set) Status() []Status {
+	var all []Status
+	for _, p := range s.all() {
+		all = append(all, p.status(time.Now()))
+	}
+	s.mu.Lock()
+	for k, r := range s.no {
+		all = append(all, Status{Script: r.name, File: k.file, Mode: cgi.ModeSpawn, Wanted: k.settings.Mode, State: Unsafe, Why: r.why})
+	}
+	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b Status) int {
+		return cmp.Or(cmp.Compare(a.Script, b.Script), cmp.Compare(a.File, b.File))
+	})
+	return all
+}
+
+func (p *Pool) status(now time.Time) Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st := Status{
+		Script: p.script.Name, File: p.script.File, Mode: cgi.ModeSpawn, Wanted: p.settings.Mode, State: p.state, Why: p.why,
+		Waiting: p.waiters.Len(), Forks: p.forks, ForkTime: p.forkTime.d, Rate: p.arrivals.at(now),
+		Answers: map[cgi.Mode]int64{}, LastUse: p.lastUse,
+	}
+	if p.program.Language != nil {
+		st.Language = p.program.Language.Name
+	}
+	for m, n := range p.answered {
+		st.Answers[m] = n
+	}
+	if g := p.gen; g != nil {
+		st.Mode, st.Parent, st.ParentMemory, st.Files = g.mode, g.pid, g.pss, len(g.files.stamps)
+		st.Idle, st.Busy, st.Starting = g.idle, g.busy, len(g.pending)
+	}
+	return st
+}
+
+// merge makes one of a script that has several pools: metrics know it by its name alone.
+func merge(all []Status) []Status {
+	var merged []Status
+	for _, s := range all {
+		if n := len(merged); n == 0 || merged[n-1].Script != s.Script {
+			merged = append(merged, s)
+			continue
+		}
+		m := &merged[len(merged)-1]
+		m.Idle, m.Busy, m.Starting, m.Waiting = m.Idle+s.Idle, m.Busy+s.Busy, m.Starting+s.Starting, m.Waiting+s.Waiting
+		m.Forks, m.ParentMemory = m.Forks+s.Forks, m.ParentMemory+s.ParentMemory
+		for mode, n := range s.Answers {
+			if m.Answers == nil {
+				m.Answers = map[cgi.Mode]int64{}
+			}
+			m.Answers[mode] += n
+		}
+	}
+	return merged
+}

@@ -1,0 +1,220 @@
+# Mode reuse. The script's source stands in a loop of the main program,
+#     REQUEST: while (WarmCGI::next_in_reuse()) { ... }
+# and not in a sub or an eval: caller, $^S, local, die and __FILE__ are what they are in
+# plain CGI, and exit is the way to the loop's next round. A script that dies, dies with
+# its process: its message and its END blocks are perl's own.
+our (%WAS, $SEEDS, $STATUS, $SERVING);
+
+# exit can be called where the loop can't be reached: below a sort block, in a
+# destructor. Then the process ends, as ever.
+sub exit_request {
+    $STATUS = @_ ? $_[0] : 0;
+    no warnings 'exiting';
+    eval { next REQUEST } if $SERVING && $$ == $WORKER;
+    CORE::exit($STATUS);
+}
+
+BEGIN { *CORE::GLOBAL::exit = sub (;$) { unshift @_, 0 if !@_; goto &exit_request } }
+
+# captured lists the lexicals of the main program that named subs and END blocks see:
+# they would see those of the first request for ever.
+require B;
+
+sub captured {
+    my $flag = defined &B::PADNAMEt_OUTER ? B::PADNAMEt_OUTER() : B::SVf_FAKE();
+    my $our  = defined &B::PADNAMEt_OUR ? B::PADNAMEt_OUR() : B::SVpad_OUR();
+    my %names;
+    for my $sub (subs_of_script(), end_blocks()) {
+        my $cv = B::svref_2object($sub);
+        next if !$cv->can('PADLIST') || !$cv->PADLIST->can('ARRAYelt');
+        my $list = $cv->PADLIST->ARRAYelt(0) or next;
+        for my $name ($list->ARRAY) {
+            next if !$name->can('FLAGS') || !($name->FLAGS & $flag) || $name->FLAGS & $our;
+            my $text = $name->can('PV') ? $name->PV : undef;
+            $names{$text} = 1 if defined $text && $text =~ /^[\$\@%]\w/;
+        }
+    }
+    return sort keys %names;
+}
+
+sub subs_of_script {
+    my @subs;
+    each_stash(sub {
+        my ($name, $stash) = @_;
+        for my $key (keys %$stash) {
+            no strict 'refs';
+            my $sub = ref \$stash->{$key} eq 'GLOB' ? *{$stash->{$key}}{CODE} : ref $stash->{$key} eq 'CODE' ? $stash->{$key} : undef;
+            push @subs, $sub if $sub && $name ne 'WarmCGI' && (B::svref_2object($sub)->FILE // '') eq $SCRIPT;
+        }
+    });
+    return @subs;
+}
+
+# end_blocks are those of the script's own file, and of modules that clean up after a
+# request.
+sub end_blocks {
+    my $list = B::end_av();
+    return if !$list->can('ARRAY');
+    return map { $_->object_2svref } grep { ($_->FILE // '') eq $SCRIPT || ($_->FILE // '') =~ m{/File/Temp\.pm\z} } $list->ARRAY;
+}
+
+# remember notes how the process is before the first request.
+sub remember {
+    no warnings;
+    %WAS = (
+        sig => {%SIG}, inc => [@INC], umask => umask, dir => POSIX::getcwd(), locale => POSIX::setlocale(POSIX::LC_ALL(), undef) // 'C',
+        vars => [$/, $\, $,, $;, $", $^W, $0], format => [main::format_of_stdout()],
+        layers => {map { $_ => join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers($_) } *STDIN, *STDOUT, *STDERR},
+        flush => $|, errors => identity(2), control => identity(3),
+    );
+    open $WAS{stderr}, '>&', 2;
+    $SEEDS = '';
+    if (defined &CGI::initialize_globals) {
+        no strict 'refs';
+        for my $name (grep { /^[A-Za-z_]\w*\z/ && $_ ne 'Q' && ref \$CGI::{$_} eq 'GLOB' } keys %CGI::) {
+            my $ref = *{"CGI::$name"}{SCALAR};
+            push @{$WAS{cgi}}, [$ref, $$ref] if defined $$ref && !ref $$ref;
+        }
+    }
+    $WAS{fd} = lowest_descriptor();
+}
+
+# Names of formats are looked up in the package that sets them.
+sub main::format_of_stdout {
+    package main;
+    ($~, $^, $=) = @_ if @_;
+    return ($~, $^, $=);
+}
+
+# lowest_descriptor tells whether descriptors were left open, for two system calls.
+sub lowest_descriptor {
+    while (1) {
+        my $fd = POSIX::open('/dev/null') // return -1;
+        next if $fd < 3;    # which the script has closed
+        POSIX::close($fd);
+        return $fd;
+    }
+}
+
+# next_in_reuse ends the request that was, and begins the next.
+sub next_in_reuse {
+    if ($SERVING) {
+        $SERVING = 0;
+        end_request();
+    }
+    else { remember() }
+    @main::ARGV = next_request();
+    $STATUS = 0;
+    $SERVING = 1;
+    return 1;
+}
+
+sub end_request {
+    local $?;
+    $? = $STATUS;
+    my $pid = $$;
+    if (my @blocks = end_blocks()) {
+        $SERVING = 1;
+        for my $block (@blocks) {
+            REQUEST: for (1) {
+                eval { $block->(); 1 } or print STDERR $@, "END failed--call queue aborted.\n";
+                $STATUS = $?;
+            }
+            $? = $STATUS;
+        }
+        $SERVING = 0;
+    }
+    my $code = $?;
+    # What the script has forked is no worker, and ends as its parent would have.
+    if ($pid != $WORKER) { CORE::exit($code) }
+    my $left = clean();
+    POSIX::_exit($code & 255) if identity(3) ne $WAS{control};
+    finished($code, $left);
+    null(0, 1);
+}
+
+# clean puts back what the request has changed. It returns what can't be.
+sub clean {
+    no warnings;
+    my @left;
+    alarm 0;
+    untie *STDOUT if tied *STDOUT;
+    untie *STDERR if tied *STDERR;
+    untie *STDIN  if tied *STDIN;
+    select STDOUT;
+    $| = 1;    # flushes
+    $| = $WAS{flush};
+    flush_all();
+    ($/, $\, $,, $;, $", $^W) = @{$WAS{vars}};
+    $0 = $WAS{vars}[6] if $0 ne $WAS{vars}[6];
+    main::format_of_stdout(@{$WAS{format}}) if "@{$WAS{format}}" ne join ' ', main::format_of_stdout();
+    for my $name (keys %SIG) {
+        my ($is, $was) = ($SIG{$name}, $WAS{sig}{$name});
+        next if $is eq $was && ref $is eq ref $was;
+        if (defined $was) { $SIG{$name} = $was }
+        elsif ($name =~ /^__/) { delete $SIG{$name} }
+        else                   { $SIG{$name} = 'DEFAULT' }
+    }
+    @INC = @{$WAS{inc}} if "@INC" ne "@{$WAS{inc}}";
+    umask $WAS{umask};
+    chdir $WAS{dir};
+    POSIX::setlocale(POSIX::LC_ALL(), $WAS{locale}) if POSIX::setlocale(POSIX::LC_ALL(), undef) ne $WAS{locale};
+    if (defined &CGI::initialize_globals) {
+        CGI::initialize_globals();
+        ${$_->[0]} = $_->[1] for @{$WAS{cgi}};
+    }
+    my $child;
+    do { $child = waitpid -1, POSIX::WNOHANG() } while $child > 0;
+    push @left, 'children' if $child == 0;
+    push @left, 'descriptors' if lowest_descriptor() != $WAS{fd} && !close_handles();
+    return join ',', @left;
+}
+
+# close_handles closes what the request has left open by a name of its own. It reports
+# whether that was all.
+sub close_handles {
+    each_stash(sub {
+        my ($name, $stash) = @_;
+        return if $name eq 'WarmCGI';
+        for my $glob (grep { ref \$_ eq 'GLOB' } values %$stash) {
+            my $value = ${*{$glob}{SCALAR}};    # our $fh
+            for my $io (*{$glob}{IO}, ref $value && UNIVERSAL::isa($value, 'GLOB') ? *{$value}{IO} : ()) {
+                my $fd = $io && fileno $io;
+                close $io if defined $fd && $fd >= $WAS{fd};
+            }
+        }
+    });
+    return lowest_descriptor() == $WAS{fd};
+}
+
+# handles makes the standard handles what they were; their descriptors are right already.
+sub handles {
+    no warnings;
+    POSIX::dup2(fileno $WAS{stderr}, $_) for identity(2) eq $WAS{errors} ? () : copies(2);
+    open STDIN, '<&=', 0;    # anew, without what is in its buffer
+    tell STDIN;
+    $. = 0;
+    open STDOUT, '>&=', 1 if fileno STDOUT != 1;
+    open STDERR, '>&=', 2 if fileno STDERR != 2;
+    for (*STDIN, *STDOUT, *STDERR) {
+        my $is = join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers($_);
+        binmode $_, ":raw$WAS{layers}{$_}" if $is ne $WAS{layers}{$_};
+    }
+}
+
+# seed is a seed for rand, from a store: srand itself opens a device each time.
+sub seed {
+    if (length $SEEDS < 4) {
+        open my $h, '<', '/dev/urandom' or return srand;
+        sysread $h, $SEEDS, 1024;
+    }
+    srand unpack 'L', substr $SEEDS, 0, 4, '';
+}
+
+# data_at notes where DATA begins: __END__ itself would end the loop's block.
+sub data_at {
+    my ($package, $at) = @_;
+    no strict 'refs';
+    my $layers = (caller 0)[8] & 0x00800000 ? ':utf8' : '';    # HINT_UTF8
+    push @DATA, [\*{"${package}::DATA"}, $SCRIPT, $at, $layers];
+}

@@ -1,0 +1,240 @@
+package runner
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestPerlScriptThatReadsTheRequestWhileItIsLoadedIsUnsafe(t *testing.T) {
+	for _, c := range []struct{ text, reason string }{
+		{`BEGIN { $main::q = $ENV{QUERY_STRING} } print $main::q`, "reads QUERY_STRING while it is loaded"},
+		{`use lib $ENV{DOCUMENT_ROOT} // 'lib'; print 1`, ""}, // the same for all requests of a gateway
+		{`BEGIN { $main::q = exists $ENV{HTTP_COOKIE} } print 1`, "reads HTTP_COOKIE while it is loaded"},
+		{`BEGIN { %main::copy = %ENV } print 1`, "reads all variables while it is loaded"},
+		{`BEGIN { my $p = $ENV{PATH}; my $m = $ENV{MOD_PERL} } print 1`, ""},
+	} {
+		p := start(t, perlScript(t, "", c.text), setup{})
+		p.ready(t)
+		if c.reason == "" {
+			assert.Empty(t, p.unsafe, c.text)
+		} else {
+			assert.Equal(t, []string{c.reason}, p.unsafe, c.text)
+		}
+	}
+}
+
+func TestPerlScriptThatReadsItsBodyWhileItIsLoadedIsSeen(t *testing.T) {
+	p := start(t, perlScript(t, "", `BEGIN { sysread STDIN, my $b, 10 } print 1`), setup{})
+	p.ready(t)
+	assert.True(t, p.consumed(t))
+}
+
+func TestPerlScriptThatPrintsWhileItIsLoadedIsSeen(t *testing.T) {
+	p := start(t, perlScript(t, "", `BEGIN { print "early\n" } print 1`), setup{})
+	p.ready(t)
+	assert.Equal(t, "early\n", p.written())
+}
+
+func TestPerlScriptThatCannotBeCompiledFailsWithPerlsMessage(t *testing.T) {
+	for _, mode := range []string{"warm", "reuse"} {
+		p := start(t, perlScript(t, "", "use strict;\nprint $x;\n"), setup{mode: mode})
+		p.outcome(t)
+		assert.False(t, p.isReady)
+		assert.Contains(t, p.failed, `Global symbol "$x" requires explicit package name`)
+		assert.Contains(t, p.stderr(), "script.pl line 3.")
+	}
+	p := start(t, perlScript(t, "", "use No::Such::Module;"), setup{})
+	p.outcome(t)
+	assert.Contains(t, p.failed, "Can't locate No/Such/Module.pm")
+	p = start(t, perlScript(t, "", "BEGIN { exit 3 }"), setup{})
+	p.outcome(t)
+	assert.Contains(t, p.failed, "it ended while it was loaded")
+}
+
+func TestPerlScriptInReuseNamesItsCapturedLexicals(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		names []string
+	}{
+		{"my $user = $ENV{REMOTE_USER}; sub who { return $user } print who();", []string{"$user"}},
+		{"my (@list, %h); sub f { push @list, 1; my $g = sub { $h{1} } } f();", []string{"%h", "@list"}},
+		{"{ my $count = 0; sub next_one { return $count++ } } print next_one();", []string{"$count"}},
+		{"my $x = 1; END { print $x }", []string{"$x"}},
+		{"our $y = 1; my $x = 2; sub f { my $x = shift; return $x + $y } print f($x);", nil},
+		{"my $x = 2; my $f = sub { $x++ }; print $f->();", nil},
+		{"package Other; my $z; sub f { $z } package main; Other::f();", []string{"$z"}},
+	} {
+		p := start(t, perlScript(t, "", c.text), setup{mode: "reuse"})
+		p.ready(t)
+		assert.Equal(t, c.names, p.captured, c.text)
+		p = start(t, perlScript(t, "", c.text), setup{mode: "reuse", captured: "accept"})
+		p.ready(t)
+		assert.Empty(t, p.captured, c.text)
+	}
+}
+
+func TestPerlRunnerNamesTheFilesThatWereLoaded(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Mine.pm"), []byte("package Mine; sub v { 7 } 1;"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Late.pm"), []byte("package Late; sub v { 8 } 1;"), 0o644))
+	script := filepath.Join(dir, "a.pl")
+	require.NoError(t, os.WriteFile(script, []byte("#!/usr/bin/perl\nuse FindBin; use lib $FindBin::Bin; use Mine; require Late; print Mine::v(), Late::v();"), 0o755))
+	p := start(t, script, setup{})
+	p.ready(t)
+	assert.Contains(t, p.files, script)
+	assert.Contains(t, p.files, filepath.Join(dir, "Mine.pm"))
+	a := p.ask(t, request{})
+	assert.Equal(t, "78", a.out)
+	assert.Equal(t, []string{"Late.pm=" + filepath.Join(dir, "Late.pm")}, a.late)
+	assert.False(t, a.done, "what it has loaded late may have destructors")
+
+	p = start(t, script, setup{late: a.late})
+	p.ready(t)
+	assert.Contains(t, p.files, filepath.Join(dir, "Late.pm"))
+	a = p.ask(t, request{})
+	assert.Equal(t, "78", a.out)
+	assert.Empty(t, a.late)
+	assert.True(t, a.done)
+}
+
+func TestPerlRunnerDoesNotLoadAheadWhatIsNotThere(t *testing.T) {
+	p := start(t, perlScript(t, "", "print exists $INC{'Text/Wrap.pm'} ? 'there' : 'not'"), setup{late: []string{"Text/Wrap.pm=/elsewhere/Text/Wrap.pm", "../x.pm=/x", "No/Such.pm=/y"}})
+	p.ready(t)
+	assert.Equal(t, "not", p.ask(t, request{}).out)
+}
+
+func TestPerlRunnerLoadsWhatTheRouteNames(t *testing.T) {
+	p := start(t, perlScript(t, "", "print exists $INC{'Text/Wrap.pm'} ? 'there' : 'not'"), setup{preload: []string{"Text::Wrap"}})
+	p.ready(t)
+	assert.Equal(t, "there", p.ask(t, request{}).out)
+	p = start(t, perlScript(t, "", "print 1"), setup{preload: []string{"No::Such"}})
+	p.outcome(t)
+	assert.Contains(t, p.failed, "preload: No::Such: Can't locate No/Such.pm")
+}
+
+const perlRandom = `use File::Temp 'tempfile'; my ($h, $n) = tempfile(UNLINK => 1); print rand(), " ", $n =~ m{([^/]+)$}, " ", join '', map int rand 10, 1 .. 20`
+
+func TestPerlRandomNumbersAndNamesDifferBetweenRequests(t *testing.T) {
+	for _, mode := range []string{"warm", "reuse"} {
+		for _, text := range []string{perlRandom, "BEGIN { rand } " + perlRandom, "srand(1) if 0; " + perlRandom} {
+			p := start(t, perlScript(t, "", text), setup{mode: mode})
+			p.ready(t)
+			seen := map[string]bool{}
+			for range 5 {
+				for _, word := range strings.Fields(p.ask(t, request{}).out) {
+					assert.False(t, seen[word], "%s: %s again", mode, word)
+					seen[word] = true
+				}
+			}
+			assert.Len(t, seen, 15)
+		}
+	}
+}
+
+func TestPerlRunnerPassesEveryOctet(t *testing.T) {
+	all := make([]byte, 0, 255)
+	for c := 1; c < 256; c++ {
+		all = append(all, byte(c))
+	}
+	script := perlScript(t, "", `print $ENV{HTTP_X}, '|', <STDIN>`)
+	for _, mode := range []string{"warm", "reuse"} {
+		p := start(t, script, setup{mode: mode})
+		p.ready(t)
+		a := p.ask(t, request{vars: []string{"HTTP_X=" + string(all)}, body: "\x00" + string(all)})
+		assert.Equal(t, string(all)+"|\x00"+string(all), a.out, mode)
+	}
+}
+
+// perlDirt changes all that a script can, when it is asked to; then, and only then, perlLook shows it.
+const perlDirt = `
+use POSIX ();
+if ($ENV{QUERY_STRING} eq 'dirty') {
+	$ENV{DIRT} = 1; $ENV{PATH} = '/dirt';
+	chdir '/'; umask 0;
+	$SIG{$_} = sub { die 'dirt' } for qw(INT USR1 ALRM PIPE __WARN__ __DIE__);
+	$SIG{HUP} = 'IGNORE';
+	alarm 1;
+	$/ = undef; $\ = 'D'; $, = 'D'; $" = 'D'; $; = 'D'; $| = 1; $^W = 1; $0 = 'dirt';
+	$~ = 'DIRT'; $^ = 'DIRT';
+	unshift @INC, '/dirt'; @ARGV = 'dirt';
+	srand 42; POSIX::setlocale(POSIX::LC_ALL(), 'C.UTF-8');
+	open LEFT, '<', '/etc/passwd'; our $left; open $left, '<', '/etc/passwd';
+	binmode STDOUT, ':utf8'; binmode STDIN, ':crlf';
+	read STDIN, my $b, 1;
+	open STDERR, '>&', \*STDOUT;
+	select STDERR;
+	our $global = 'dirt'; $Pack::age = 'dirt';
+	print STDOUT "dirty\n";
+	close STDOUT if $ENV{HTTP_CLOSE};
+	exit;
+}
+print "$_=$ENV{$_}\n" for grep /DIRT/, keys %ENV;
+print "path\n" if $ENV{PATH} =~ /dirt/;
+print "cwd\n" if POSIX::getcwd() eq '/';
+print "umask\n" if umask == 0;
+print map "sig $_\n", grep ref $SIG{$_} || $SIG{$_} =~ /IGN/ && $_ ne 'FPE', keys %SIG;
+print "alarm\n" if alarm 0;
+print "vars\n" if "$/$\$,$;$|$^W" ne "\n" . "" . "\034" . '00';
+print "list\n" if "@{[1, 2]}" ne '1 2';
+print "name $0\n" if $0 =~ /dirt/;
+print "format $~ $^\n" if "$~$^" =~ /DIRT/;
+print "inc\n" if "@INC@ARGV" =~ /dirt/;
+print "rand\n" if do { my $r = rand; srand 42; $r == rand };
+print "locale\n" if POSIX::setlocale(POSIX::LC_ALL(), undef) ne 'C';
+print "layers @{[PerlIO::get_layers(STDOUT)]}\n" if "@{[PerlIO::get_layers(STDOUT), PerlIO::get_layers(STDIN)]}" =~ /utf8|crlf/;
+print "input ", scalar <STDIN> if !defined $ENV{CONTENT_LENGTH} && !eof STDIN;
+print "errors\n" if (POSIX::fstat(1))[1] == (POSIX::fstat(2))[1];
+opendir my $d, '/proc/self/fd'; print map "descriptor $_\n", grep { my $to = readlink "/proc/self/fd/$_"; $to && $to =~ /passwd/ } readdir $d;
+print "selected\n" if select ne 'main::STDOUT';
+our $global; print "global\n" if $global; print "package\n" if $Pack::age;
+print "clean\n";
+`
+
+// What docs/reuse-perl.md says is left.
+const perlLeft = "global\npackage\nclean\n"
+
+func TestPerlWorkersOfModeWarmShowNoDirt(t *testing.T) {
+	script := perlScript(t, "", perlDirt)
+	require.Equal(t, "clean\n", plain(t, script, request{}).out)
+	p := start(t, script, setup{})
+	p.ready(t)
+	p.ask(t, request{vars: []string{"QUERY_STRING=dirty"}, body: "a\r\nb"})
+	assert.Equal(t, "clean\n", p.ask(t, request{}).out)
+}
+
+func TestPerlWorkersOfModeReuseShowTheDocumentedDirt(t *testing.T) {
+	script := perlScript(t, "", perlDirt)
+	for _, vars := range [][]string{{"QUERY_STRING=dirty"}, {"QUERY_STRING=dirty", "HTTP_CLOSE=1"}} {
+		p := start(t, script, setup{mode: "reuse", captured: "accept"})
+		p.ready(t)
+		a := p.ask(t, request{vars: vars, body: "a\r\nb"})
+		assert.Contains(t, a.out, "dirty")
+		assert.Equal(t, "-", a.left)
+		b := p.ask(t, request{})
+		assert.Equal(t, a.pid, b.pid)
+		assert.Equal(t, perlLeft, b.out)
+	}
+}
+
+func TestPerlWorkersOfModeReuseForgetWhatCGIKeeps(t *testing.T) {
+	p := start(t, perlScript(t, "", `use CGI qw(:standard -utf8); print header, param('a') // 'none', $CGI::PARAM_UTF8, CGI->new->param('b') // 'none'; $CGI::POST_MAX = 5; $CGI::NPH = 1 if param('a')`), setup{mode: "reuse"})
+	p.ready(t)
+	assert.Contains(t, p.ask(t, request{vars: []string{"QUERY_STRING=a=1&b=2"}}).out, "112")
+	second := p.ask(t, request{}).out
+	assert.Contains(t, second, "none1none")
+	assert.NotContains(t, second, "HTTP/1")
+}
+
+func TestPerlWorkersOfModeReuseSayWhatTheyCannotCleanUp(t *testing.T) {
+	p := start(t, perlScript(t, "", `if (!fork) { close STDIN; close STDOUT; close STDERR; sleep 3; exit } print 1`), setup{mode: "reuse"})
+	p.ready(t)
+	assert.Equal(t, "children", p.ask(t, request{}).left)
+	p = start(t, perlScript(t, "", `use POSIX (); POSIX::open('/etc/passwd'); print 1`), setup{mode: "reuse"})
+	p.ready(t)
+	assert.Equal(t, "descriptors", p.ask(t, request{}).left)
+}

@@ -1,0 +1,160 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// ErrNoRunner: the script is not in a language that has a runner, or its #! line says
+// something that the runner cannot keep.
+var ErrNoRunner = errors.New("no runner for it")
+
+// A Program is how a script's interpreter is started.
+type Program struct {
+	// Language is the interpreter's; nil where the route names its own runner.
+	Language *Language
+	// Argv is the command up to where the kernel would put the script's path.
+	Argv []string
+}
+
+// languages are those that have a runner.
+var languages = []*Language{&perl, &python, &ruby}
+
+// maxInterpreterLine is how much of a #! line Linux reads (execve(2)).
+const maxInterpreterLine = 255
+
+// Find reads the #! line of a script. interpreter, if not "", is what runs it instead.
+// The error wraps [ErrNoRunner] and says why the script can only be spawned.
+func Find(script, interpreter string) (*Program, error) {
+	p := &Program{}
+	words := []string{interpreter}
+	if interpreter == "" {
+		line, err := interpreterLine(script)
+		if err != nil {
+			return nil, err
+		}
+		prog, arg, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+		p.Argv = []string{prog}
+		words = p.Argv
+		if arg = strings.Trim(arg, " "); arg != "" {
+			p.Argv = append(p.Argv, arg) // one word, as the kernel gives it
+			words = append([]string{prog}, strings.Fields(arg)...)
+		}
+		if path.Base(prog) == "env" {
+			if words, err = envWords(arg); err != nil {
+				return nil, err
+			}
+		}
+	} else {
+		p.Argv = words
+	}
+	if p.Language = languageOf(words[0]); p.Language == nil {
+		return nil, fmt.Errorf("%w: it runs by %s", ErrNoRunner, words[0])
+	}
+	return p, p.Language.keeps(words[1:])
+}
+
+// interpreterLine is what stands behind #!.
+func interpreterLine(script string) (string, error) {
+	f, err := os.Open(script)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b := make([]byte, maxInterpreterLine)
+	n, err := io.ReadFull(f, b)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	line, _, whole := strings.Cut(string(b[:n]), "\n")
+	line, ok := strings.CutPrefix(line, "#!")
+	if !ok {
+		return "", fmt.Errorf("%w: it has no #! line", ErrNoRunner)
+	}
+	if line = strings.Trim(line, " \t"); line == "" || !whole || strings.HasSuffix(line, "\r") {
+		return "", fmt.Errorf("%w: its #! line is broken", ErrNoRunner)
+	}
+	return line, nil
+}
+
+// envWords is the command that env(1) runs for the one argument that it gets.
+func envWords(arg string) ([]string, error) {
+	words := []string{arg}
+	if s, ok := strings.CutPrefix(arg, "-S"); ok {
+		if strings.ContainsAny(s, `"'\$#`) {
+			return nil, fmt.Errorf("%w: quotes in its #! line", ErrNoRunner)
+		}
+		words = strings.Fields(s)
+	}
+	for len(words) > 0 && strings.Contains(words[0], "=") && !strings.HasPrefix(words[0], "-") {
+		words = words[1:]
+	}
+	if len(words) == 0 || words[0] == "" || words[0][0] == '-' || strings.Contains(words[0], " ") {
+		return nil, fmt.Errorf("%w: env %s", ErrNoRunner, arg)
+	}
+	return words, nil
+}
+
+var versioned = regexp.MustCompile(`^(perl|python|ruby)-?[0-9.]*$`)
+
+func languageOf(interpreter string) *Language {
+	m := versioned.FindStringSubmatch(path.Base(interpreter))
+	if m == nil {
+		return nil
+	}
+	for _, l := range languages {
+		if l.Name == m[1] {
+			return l
+		}
+	}
+	return nil
+}
+
+// keeps checks the switches of a #! line.
+func (l *Language) keeps(words []string) error {
+	for len(words) > 0 {
+		w := words[0]
+		words = words[1:]
+		if len(w) < 2 || w[0] != '-' || w[1] == '-' {
+			return fmt.Errorf("%w: %q in its #! line", ErrNoRunner, w)
+		}
+		for i := 1; i < len(w); i++ {
+			arg := ""
+			takes := strings.IndexByte(l.Argument, w[i]) >= 0
+			if takes {
+				if arg = w[i+1:]; arg == "" && len(words) > 0 {
+					arg, words = words[0], words[1:]
+				}
+			}
+			if !l.Switch(w[i], arg) {
+				return fmt.Errorf("%w: switch -%c in its #! line", ErrNoRunner, w[i])
+			}
+			if takes {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// Foreign reads the #! line of a script whose route names a runner of its own.
+func Foreign(script, interpreter string) (*Program, error) {
+	if interpreter != "" {
+		return &Program{Argv: []string{interpreter}}, nil
+	}
+	line, err := interpreterLine(script)
+	if err != nil {
+		return nil, err
+	}
+	prog, arg, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+	p := &Program{Argv: []string{prog}}
+	if arg = strings.Trim(arg, " "); arg != "" {
+		p.Argv = append(p.Argv, arg)
+	}
+	return p, nil
+}

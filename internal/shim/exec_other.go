@@ -1,0 +1,29 @@
+//go:build unix && !linux
+
+package shim
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// execute becomes the interpreter. There is no memfd here: the text is a temporary file
+// that the runner's start leaves behind in the system's folder for such.
+func execute(o *Order, text []byte) error {
+	f, err := os.CreateTemp("", "warmcgi-runner-")
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	argv := append(append([]string{}, o.Argv...), f.Name())
+	if err := syscall.Exec(argv[0], argv, o.Env); err != nil {
+		return fmt.Errorf("interpreter %s: %w", argv[0], err)
+	}
+	return nil
+}

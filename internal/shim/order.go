@@ -1,0 +1,90 @@
+// Package shim is the process that becomes a script's warm parent: it takes its order
+// from the gateway, makes the runner's text, and executes the interpreter with it. It
+// runs as `gateway shim`, or as the program cmd/shim.
+package shim
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// Version is that of the order and of the worker protocol; both ends must be of one.
+const Version = 1
+
+// Control is the descriptor of the control socket, in the shim and in the warm parent.
+const Control = 3
+
+// An Order says what to execute. It comes as a netstring of JSON on the control socket,
+// before the runner's own order (docs/worker-protocol.md).
+type Order struct {
+	Version int
+	// Script is the script's file, Dir its working directory, Mode warm or reuse.
+	Script, Dir, Mode string
+	// Argv is the interpreter's command, up to where the script would stand.
+	Argv []string
+	// Language is that of the runner; Runner a file in its place.
+	Language, Runner string
+	// Env is the whole environment, each NAME=value.
+	Env []string
+}
+
+// Encode writes the order as it goes over the control socket.
+func (o *Order) Encode() ([]byte, error) {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	return Netstring(b), nil
+}
+
+// Netstring frames octets: their length in decimal, a colon, they, a comma.
+func Netstring(b []byte) []byte {
+	n := strconv.AppendInt(make([]byte, 0, len(b)+12), int64(len(b)), 10)
+	return append(append(append(n, ':'), b...), ',')
+}
+
+// Pairs are names and values as in SCGI, each ended by NUL.
+func Pairs(words ...string) []byte {
+	var b bytes.Buffer
+	for _, w := range words {
+		b.WriteString(w)
+		b.WriteByte(0)
+	}
+	return b.Bytes()
+}
+
+// maxOrder bounds an order, in octets.
+const maxOrder = 16 << 20
+
+// readOrder takes the order from the control socket and not an octet more: what follows
+// is the runner's.
+func readOrder(r io.Reader) (*Order, error) {
+	size := 0
+	for one := []byte{0}; ; {
+		if _, err := io.ReadFull(r, one); err != nil {
+			return nil, fmt.Errorf("reading the order: %w", err)
+		}
+		if one[0] == ':' {
+			break
+		}
+		if one[0] < '0' || one[0] > '9' || size > maxOrder {
+			return nil, fmt.Errorf("reading the order: not a netstring")
+		}
+		size = 10*size + int(one[0]-'0')
+	}
+	b := make([]byte, size+1)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, fmt.Errorf("reading the order: %w", err)
+	}
+	o := &Order{}
+	if err := json.Unmarshal(b[:size], o); err != nil {
+		return nil, fmt.Errorf("reading the order: %w", err)
+	}
+	if o.Version != Version {
+		return nil, fmt.Errorf("the gateway speaks version %d of the worker protocol, this shim %d", o.Version, Version)
+	}
+	return o, nil
+}
