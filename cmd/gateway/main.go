@@ -22,6 +22,8 @@ type cli struct {
 	Check   checkCmd   `cmd:"" help:"Read a configuration file and say what is wrong with it."`
 	Config  configCmd  `cmd:"" help:"Print the manual of the configuration file, or its JSON Schema."`
 	Run     runCmd     `cmd:"" help:"Run one CGI program once, from the shell, and print its answer."`
+	Status  statusCmd  `cmd:"" help:"Ask a running gateway how its scripts are run: mode and why, workers, rates."`
+	Worker  workerCmd  `cmd:"" help:"Try a script, or a runner of your own, in mode warm or reuse, and show the worker protocol."`
 	Explain explainCmd `cmd:"" help:"Say which route of a configuration answers a URL, and with which variables."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

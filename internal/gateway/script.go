@@ -127,6 +127,7 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 	x.scriptEnded = ended
 	req.AtEnd(func(e cgi.Exit) {
 		x.s.metrics.ended(req, e)
+		x.s.logEnd(req, e)
 		close(ended)
 	})
 	res, err := x.s.backend.RoundTrip(x.first.Context(), req)
@@ -224,4 +225,21 @@ func matchesAny(patterns []string, name string) bool {
 		}
 	}
 	return len(patterns) == 0
+}
+
+// logEnd logs how a script ended, where it did not end well.
+func (s *Server) logEnd(req *cgi.Request, e cgi.Exit) {
+	mode := req.Mode
+	if mode == "" {
+		mode = cgi.ModeSpawn
+	}
+	switch {
+	case !e.Started, e.Signal == "" && e.Code <= 0:
+	case e.Killed != "":
+		s.log.Info("script was ended", "id", req.ID, "script", req.Script.Name, "mode", mode, "why", e.Killed, "signal", e.Signal, "status", e.Code)
+	case e.Signal != "":
+		s.log.Warn("script was killed by a signal", "id", req.ID, "script", req.Script.Name, "mode", mode, "signal", e.Signal)
+	default:
+		s.log.Info("script ended with an exit status", "id", req.ID, "script", req.Script.Name, "mode", mode, "status", e.Code)
+	}
 }

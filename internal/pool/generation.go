@@ -194,7 +194,7 @@ func (g *generation) run() {
 // read takes lines until the warm parent and all its workers have let go of the socket.
 func (g *generation) read() error {
 	r := bufio.NewReaderSize(g.control, maxLine)
-	l, err := readLine(r)
+	l, err := g.readLine(r)
 	switch {
 	case err != nil:
 	case l.verb == "failed":
@@ -203,7 +203,7 @@ func (g *generation) read() error {
 		return fmt.Errorf("it began with %q and not with version 1 and the cookie", clip(l.verb+" "+strings.Join(l.words, " ")))
 	}
 	for err == nil {
-		if l, err = readLine(r); err == nil {
+		if l, err = g.readLine(r); err == nil {
 			if err := g.take(l); err != nil {
 				return err
 			}
@@ -213,6 +213,14 @@ func (g *generation) read() error {
 		return nil
 	}
 	return err
+}
+
+func (g *generation) readLine(r *bufio.Reader) (line, error) {
+	l, err := readLine(r)
+	if trace := g.p.set.c.Trace; trace != nil && err == nil {
+		trace(false, l.verb+" "+strings.Join(l.words, " "))
+	}
+	return l, err
 }
 
 // take is what each line does.
@@ -347,6 +355,9 @@ func (g *generation) adopt(w *worker) {
 // send gives the warm parent an order. It never waits: one that does not read its
 // socket is stuck. The caller must hold p.mu.
 func (g *generation) send(s string) {
+	if trace := g.p.set.c.Trace; trace != nil {
+		trace(true, strings.TrimSuffix(s, "\n"))
+	}
 	err := error(syscall.EPIPE)
 	if c, cerr := g.control.SyscallConn(); cerr == nil {
 		c.Write(func(fd uintptr) bool {
@@ -376,7 +387,7 @@ func exitOf(ws syscall.WaitStatus) cgi.Exit {
 // eligible finds out how a script would be loaded.
 func eligible(sc *cgi.Script, w *cgi.Workers) (*runner.Program, error) {
 	if w.Runner != "" {
-		return runner.Foreign(sc.File, sc.Interpreter)
+		return runner.Foreign(w.Runner, sc.File, sc.Interpreter)
 	}
 	return runner.Find(sc.File, sc.Interpreter)
 }

@@ -35,6 +35,8 @@ type Config struct {
 	Log *slog.Logger
 	// Stderr gets each line that a worker writes to its standard error.
 	Stderr func(req *cgi.Request, line string)
+	// Trace, if not nil, gets each line of the worker protocol; sent is the gateway's.
+	Trace func(sent bool, line string)
 	// Registerer gets the metrics; nil is none.
 	Registerer prometheus.Registerer
 }

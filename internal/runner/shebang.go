@@ -142,12 +142,26 @@ func (l *Language) keeps(words []string) error {
 	return nil
 }
 
-// Foreign reads the #! line of a script whose route names a runner of its own.
-func Foreign(script, interpreter string) (*Program, error) {
-	if interpreter != "" {
+// Foreign is how a runner of the route's own is started. One that is a binary, or has a
+// #! line of its own, is a program. Otherwise it is run by what runs the script.
+func Foreign(runner, script, interpreter string) (*Program, error) {
+	magic := make([]byte, 4)
+	f, err := os.Open(runner)
+	if err != nil {
+		return nil, err
+	}
+	n, _ := io.ReadFull(f, magic)
+	f.Close()
+	if string(magic[:n]) == "\x7fELF" {
+		return &Program{}, nil
+	}
+	line, err := interpreterLine(runner)
+	if err != nil && interpreter != "" {
 		return &Program{Argv: []string{interpreter}}, nil
 	}
-	line, err := interpreterLine(script)
+	if err != nil {
+		line, err = interpreterLine(script)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -40,8 +40,9 @@ func execute(o *Order, text []byte) error {
 		return err
 	}
 	argv := append(append([]string{}, o.Argv...), fmt.Sprintf("/proc/self/fd/%d", runnerFD))
+	// Without an interpreter the text is a program.
 	if err := syscall.Exec(argv[0], argv, o.Env); err != nil {
-		return fmt.Errorf("interpreter %s: %w", argv[0], err)
+		return fmt.Errorf("%s: %w", o.executes(), err)
 	}
 	return nil
 }

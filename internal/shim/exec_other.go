@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -18,12 +19,12 @@ func execute(o *Order, text []byte) error {
 	if _, err := f.Write(text); err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
+	if err := errors.Join(f.Chmod(0o700), f.Close()); err != nil {
 		return err
 	}
 	argv := append(append([]string{}, o.Argv...), f.Name())
 	if err := syscall.Exec(argv[0], argv, o.Env); err != nil {
-		return fmt.Errorf("interpreter %s: %w", argv[0], err)
+		return fmt.Errorf("%s: %w", o.executes(), err)
 	}
 	return nil
 }

@@ -31,6 +31,14 @@ type Order struct {
 	Env []string
 }
 
+// executes names what the order executes.
+func (o *Order) executes() string {
+	if len(o.Argv) == 0 {
+		return "runner " + o.Runner
+	}
+	return "interpreter " + o.Argv[0]
+}
+
 // Encode writes the order as it goes over the control socket.
 func (o *Order) Encode() ([]byte, error) {
 	b, err := json.Marshal(o)

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"warmcgi/internal/cgi"
+	"warmcgi/internal/pool"
+)
+
+type workerCmd struct {
+	Script      string `arg:"" type:"existingfile" help:"The script."`
+	Mode        string `enum:"warm,reuse" default:"warm" help:"Mode: warm or reuse."`
+	Runner      string `type:"existingfile" placeholder:"FILE" help:"A runner in place of the built-in one of the script's language (docs/worker-protocol.md)."`
+	Interpreter string `placeholder:"PROGRAM" help:"What runs the file if it is not executable."`
+	Captured    bool   `help:"Reuse a Perl script that captures lexicals all the same."`
+	Query       string `placeholder:"a=1" help:"The query of each request."`
+	Body        string `type:"existingfile" placeholder:"FILE" help:"A file with the body of each request."`
+	Requests    int    `default:"3" help:"How many requests are made, one after another."`
+	Quiet       bool   `short:"q" help:"Leave the protocol's lines out."`
+}
+
+// Run loads the script as the gateway would in mode warm or reuse, shows each line of the
+// worker protocol, and compares the answers with those of plain CGI.
+func (c *workerCmd) Run(out io.Writer) (err error) {
+	t := &workerTest{workerCmd: c, out: &lockedWriter{w: out}}
+	if t.file, err = filepath.Abs(c.Script); err != nil {
+		return err
+	}
+	if c.Body != "" {
+		if t.body, err = os.ReadFile(c.Body); err != nil {
+			return err
+		}
+	}
+	if c.Runner != "" {
+		if c.Runner, err = filepath.Abs(c.Runner); err != nil {
+			return err
+		}
+	}
+	return t.run()
+}
+
+// workerTest is a pool of one script.
+type workerTest struct {
+	*workerCmd
+	file string
+	body []byte
+	out  *lockedWriter
+	set  *pool.Set
+}
+
+// workerWait is how long the script may take to load, and for one answer.
+const workerWait = 30 * time.Second
+
+func (t *workerTest) run() error {
+	log := slog.New(slog.DiscardHandler)
+	stderr := func(_ *cgi.Request, line string) { fmt.Fprintln(t.out, "stderr:", line) }
+	spawn, err := cgi.NewSpawn(cgi.SpawnConfig{Log: log, Stderr: stderr})
+	if err != nil {
+		return err
+	}
+	conf := pool.Config{Spawn: spawn, Shim: shimCommandLine(), Processors: 1, Log: log, Stderr: stderr}
+	if !t.Quiet {
+		conf.Trace = func(sent bool, line string) {
+			if sent {
+				fmt.Fprintln(t.out, "->", line)
+			} else {
+				fmt.Fprintln(t.out, "<-", line)
+			}
+		}
+	}
+	if t.set, err = pool.New(conf); err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), workerWait)
+		defer cancel()
+		t.set.Close(ctx)
+		spawn.Close(ctx)
+	}()
+	return t.compare()
+}
+
+func (t *workerTest) compare() error {
+	w := &cgi.Workers{Mode: cgi.Mode(t.Mode), Max: 1, Spare: 1, AcceptCaptured: t.Captured, Runner: t.Runner}
+	plain := t.ask(nil)
+	fmt.Fprintf(t.out, "plain CGI:  %s\n", plain)
+	t.ask(w) // begins to load it; plain CGI answers
+	st, err := t.loaded()
+	if err != nil {
+		return err
+	}
+	differ := 0
+	for i := range t.Requests {
+		a := t.ask(w)
+		verdict := "as plain CGI"
+		switch {
+		case plain.err != nil:
+			verdict = "plain CGI has no answer to compare with"
+		case a.err != nil || a.status != plain.status || !bytes.Equal(a.body, plain.body) || a.exit.Code != plain.exit.Code:
+			verdict = "differs from plain CGI"
+			differ++
+		}
+		fmt.Fprintf(t.out, "request %d:  %s: %s\n", i+1, a, verdict)
+		if a.mode != st.Mode {
+			return fmt.Errorf("request %d was answered in mode %s: %s", i+1, a.mode, t.status().Why)
+		}
+	}
+	if differ > 0 {
+		fmt.Fprintf(t.out, "%d of %d answers differ (times, process ids and random numbers do, of course)\n", differ, t.Requests)
+		return errSilent
+	}
+	return nil
+}
+
+// loaded waits until the script can be asked in its mode.
+func (t *workerTest) loaded() (pool.Status, error) {
+	for began := time.Now(); time.Since(began) < workerWait; time.Sleep(5 * time.Millisecond) {
+		switch st := t.status(); {
+		case st.State == pool.Ready && string(st.Mode) == t.Mode:
+			fmt.Fprintf(t.out, "loaded:     %s, %d files, after %s\n", st.Language, st.Files, time.Since(began).Round(time.Millisecond))
+			return st, nil
+		case st.State == pool.Ready:
+			return st, fmt.Errorf("it may not be mode %s, only %s: %s", t.Mode, st.Mode, st.Why)
+		case st.State == pool.Unsafe || st.State == pool.Broken:
+			return st, fmt.Errorf("it is %s: %s", st.State, st.Why)
+		}
+	}
+	return pool.Status{}, fmt.Errorf("it was not loaded after %s", workerWait)
+}
+
+func (t *workerTest) status() pool.Status {
+	if all := t.set.Status(); len(all) > 0 {
+		return all[0]
+	}
+	return pool.Status{}
+}
+
+type workerAnswer struct {
+	status int
+	body   []byte
+	mode   cgi.Mode
+	exit   cgi.Exit
+	took   time.Duration
+	err    error
+}
+
+func (a workerAnswer) String() string {
+	if a.err != nil {
+		return a.err.Error()
+	}
+	how := fmt.Sprintf("exit status %d", a.exit.Code)
+	if a.exit.Signal != "" {
+		how = a.exit.Signal
+	}
+	return fmt.Sprintf("status %d, %d octets, %s, %.1f ms", a.status, len(a.body), how, float64(a.took)/float64(time.Millisecond))
+}
+
+// ask makes one request; w nil is plain CGI.
+func (t *workerTest) ask(w *cgi.Workers) workerAnswer {
+	name := "/" + filepath.Base(t.file)
+	req := &cgi.Request{
+		ID: "test", Script: cgi.Script{Name: name, File: t.file, Dir: filepath.Dir(t.file), Interpreter: t.Interpreter}, Workers: w,
+		Vars: []string{"GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1", "SERVER_SOFTWARE=" + cgi.Software, "SERVER_NAME=localhost", "SERVER_PORT=80",
+			"SCRIPT_NAME=" + name, "SCRIPT_FILENAME=" + t.file, "REMOTE_ADDR=127.0.0.1", "QUERY_STRING=" + t.Query},
+		Env:     []string{"PATH=" + os.Getenv("PATH")},
+		Timeout: cgi.Timeouts{Total: workerWait, Grace: time.Second}, Queue: cgi.QueueLimits{Running: 1, Length: 1, Wait: workerWait},
+	}
+	if t.body == nil {
+		req.Vars = append(req.Vars, "REQUEST_METHOD=GET")
+	} else {
+		req.Vars = append(req.Vars, "REQUEST_METHOD=POST", fmt.Sprintf("CONTENT_LENGTH=%d", len(t.body)), "CONTENT_TYPE=application/x-www-form-urlencoded")
+		req.Body, req.Length = bytes.NewReader(t.body), int64(len(t.body))
+	}
+	ended := make(chan cgi.Exit, 1)
+	req.AtEnd(func(e cgi.Exit) { ended <- e })
+	began := time.Now()
+	var backend cgi.Backend = t.set
+	res, err := backend.RoundTrip(context.Background(), req)
+	a := workerAnswer{err: err}
+	if err == nil {
+		a.status = res.Status
+		a.body, a.err = io.ReadAll(res.Body)
+		res.Body.Close()
+	}
+	a.took = time.Since(began)
+	a.exit, a.mode = <-ended, req.Mode
+	if a.err != nil {
+		a.err = fmt.Errorf("%s", strings.TrimPrefix(a.err.Error(), "script "+name+": "))
+	}
+	return a
+}
+
+// lockedWriter: lines of the protocol and of the script come from anywhere.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
