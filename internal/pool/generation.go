@@ -201,6 +201,8 @@ func (g *generation) read() error {
 		g.loadFailed(l.word(0))
 	case l.verb != "hello" || l.word(0) != "1" || l.word(1) != g.cookie:
 		return fmt.Errorf("it began with %q and not with version 1 and the cookie", clip(l.verb+" "+strings.Join(l.words, " ")))
+	default:
+		g.p.runs(clip(l.word(2) + " " + l.word(3)))
 	}
 	for err == nil {
 		if l, err = g.readLine(r); err == nil {

@@ -60,6 +60,7 @@ type Pool struct {
 	mu       sync.Mutex
 	state    State
 	why      string   // of the state
+	language string   // and its version, as the last warm parent said
 	ceiling  cgi.Mode // the highest mode that it may have: demotion lowers it
 	demoted  string   // why the ceiling is what it is
 	gen      *generation

@@ -17,7 +17,8 @@ type Status struct {
 	Wanted cgi.Mode `json:"wanted"`
 	State  State    `json:"state"`
 	// Why is the reason of the state: what made it unsafe, the last error.
-	Why      string `json:"why,omitempty"`
+	Why string `json:"why,omitempty"`
+	// Language is what its runner says that it runs: "perl 5.36.0".
 	Language string `json:"language,omitempty"`
 	// Parent is the process id of the warm parent; 0 is none.
 	Parent       int                `json:"parent,omitempty"`
@@ -51,6 +52,13 @@ func (s *Set) Status() []Status {
 	return all
 }
 
+// runs notes what the warm parent says that it runs.
+func (p *Pool) runs(language string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.language = language
+}
+
 func (p *Pool) status(now time.Time) Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,9 +67,7 @@ func (p *Pool) status(now time.Time) Status {
 		Waiting: p.waiters.Len(), Forks: p.forks, ForkTime: p.forkTime.d, Rate: p.arrivals.at(now),
 		Answers: map[cgi.Mode]int64{}, LastUse: p.lastUse,
 	}
-	if p.program.Language != nil {
-		st.Language = p.program.Language.Name
-	}
+	st.Language = p.language
 	for m, n := range p.answered {
 		st.Answers[m] = n
 	}
