@@ -171,17 +171,16 @@ func (g *generation) stderrLine(s string) {
 // run follows the warm parent to its end, and that of its workers.
 func (g *generation) run() {
 	go g.acceptAll() // ends with the listener
-	ended := make(chan struct{})
+	ended := make(chan string, 1)
 	go func() { // ends with the warm parent
-		defer close(ended)
 		state, err := g.proc.Wait()
-		g.parentEnded(state, err)
+		ended <- g.parentEnded(state, err)
 	}()
 	err := g.read()
 	if err != nil {
 		g.fail(err.Error())
 	}
-	<-ended
+	g.p.broken(g, <-ended) // unless a line has said why
 	g.control.Close()
 	g.ln.Close()
 	g.log.Close()
@@ -307,8 +306,9 @@ func (g *generation) fail(why string) {
 // kill ends the warm parent; it takes its workers with it, see docs/worker-protocol.md.
 func (g *generation) kill() { g.proc.Signal(syscall.SIGTERM) }
 
-// parentEnded: without a warm parent nobody waits for its workers but us.
-func (g *generation) parentEnded(state *os.ProcessState, err error) {
+// parentEnded: without a warm parent nobody waits for its workers but us. It returns how
+// the warm parent ended.
+func (g *generation) parentEnded(state *os.ProcessState, err error) string {
 	how := "its exit status was lost"
 	if err == nil {
 		how = state.String()
@@ -316,7 +316,7 @@ func (g *generation) parentEnded(state *os.ProcessState, err error) {
 	p := g.p
 	p.mu.Lock()
 	g.dead = true
-	expected := g.retired
+	loaded := g.isReady // otherwise its last lines are still to be read
 	var orphans []*worker
 	for _, w := range g.workers {
 		if w.named {
@@ -325,15 +325,17 @@ func (g *generation) parentEnded(state *os.ProcessState, err error) {
 	}
 	g.endIfEmptyLocked()
 	p.mu.Unlock()
-	if !expected {
-		if last := p.lastLineOf(g); last != "" {
-			how += ": " + last
-		}
-		p.broken(g, "the warm parent has ended: "+how)
+	if last := p.lastLineOf(g); last != "" {
+		how += ": " + last
+	}
+	how = "the warm parent has ended: " + how
+	if loaded {
+		p.broken(g, how)
 	}
 	for _, w := range orphans {
 		go g.adopt(w) // ends with the worker
 	}
+	return how
 }
 
 // adopt waits for a worker whose warm parent has ended. It is our own child then, where

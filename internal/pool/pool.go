@@ -140,7 +140,9 @@ func (p *Pool) admit(now time.Time) *generation {
 		}
 		p.loadLocked()
 	case Loading:
-		if p.next != nil && p.next.files.stamps[p.script.File] != stampOf(p.script.File) {
+		if p.next == nil { // too many others were loading
+			p.loadLocked()
+		} else if p.next.files.stamps[p.script.File] != stampOf(p.script.File) {
 			p.changedLocked()
 		}
 	case Unsafe, Broken:
@@ -389,8 +391,9 @@ func (p *Pool) retireLocked(g *generation) {
 	g.send("stop\n")
 }
 
-// endIfEmptyLocked closes the control socket when nobody of ours is at its other end: a
-// daemon that a worker has left behind may still hold it.
+// endIfEmptyLocked ends the reading of the control socket when nobody of ours is at its
+// other end: a daemon that a worker has left behind may still hold it. What was written
+// before is still read.
 func (g *generation) endIfEmptyLocked() {
 	if !g.dead {
 		return
@@ -400,7 +403,9 @@ func (g *generation) endIfEmptyLocked() {
 			return
 		}
 	}
-	g.control.Close()
+	if c, err := g.control.SyscallConn(); err == nil {
+		c.Control(func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_RD) })
+	}
 }
 
 // dropStrangersLocked hangs up on processes that the warm parent has never named. The
