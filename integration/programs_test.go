@@ -18,11 +18,13 @@ type program struct {
 
 var programs = map[string]program{
 	"apache2":  {pkg: "apache2-bin", names: []string{"/usr/sbin/apache2"}},
+	"awstats":  {pkg: "awstats", names: []string{"/usr/lib/cgi-bin/awstats.pl"}},
 	"CGI.pm":   {pkg: "libcgi-pm-perl", check: []string{"/usr/bin/perl", "-MCGI", "-e1"}},
 	"fcgiwrap": {pkg: "fcgiwrap", names: []string{"/usr/sbin/fcgiwrap"}},
 	"gcc":      {pkg: "gcc libc6-dev", names: []string{"gcc"}},
 	"git":      {pkg: "git", names: []string{"/usr/lib/git-core/git-http-backend"}},
 	"gitweb":   {pkg: "gitweb", names: []string{gitwebCGI}},
+	"hgweb":    {pkg: "mercurial", names: []string{"hg"}},
 	"lighttpd": {pkg: "lighttpd", names: []string{"/usr/sbin/lighttpd"}},
 	"openssl":  {pkg: "openssl", names: []string{"/usr/bin/openssl"}},
 	"nginx":    {pkg: "nginx-light", names: []string{"/usr/sbin/nginx"}},
@@ -30,6 +32,8 @@ var programs = map[string]program{
 	"php-cgi":  {pkg: "php-cgi", names: []string{"/usr/bin/php-cgi"}},
 	"python3":  {pkg: "python3", names: []string{"/usr/bin/python3"}},
 	"ruby":     {pkg: "ruby", check: []string{"/usr/bin/ruby", "-rcgi", "-e1"}},
+	"Template": {pkg: "libtemplate-perl", check: []string{"/usr/bin/perl", "-MTemplate", "-e1"}},
+	"tdiary":   {pkg: "tdiary-core", names: []string{"/usr/share/tdiary/index.rb"}},
 }
 
 func (p program) missing() bool {
