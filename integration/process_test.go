@@ -205,6 +205,16 @@ func children(pid int) []string {
 	return all
 }
 
+// descendants are all processes below a process.
+func descendants(pid int) (all []int) {
+	for _, c := range children(pid) {
+		if n, err := strconv.Atoi(c); err == nil {
+			all = append(append(all, n), descendants(n)...)
+		}
+	}
+	return all
+}
+
 // descriptors is the number of files a process has open.
 func descriptors(t *testing.T, pid int) int {
 	t.Helper()

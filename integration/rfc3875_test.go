@@ -30,6 +30,15 @@ func checker(t *testing.T) string {
 }
 
 func TestTheRFC3875CheckerPasses(t *testing.T) {
+	for mode, args := range map[string][]string{
+		"spawn": nil,
+		"warm":  {"--prefix", "/rfcwarm/", "--auth-prefix", "/rfcwarmauth/"}, // its probes in Perl and Python; the others are spawned
+	} {
+		t.Run(mode, func(t *testing.T) { check(t, mode, args) })
+	}
+}
+
+func check(t *testing.T, mode string, args []string) {
 	dir := checker(t)
 	needs(t, "python3", "perl", "gcc")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -43,10 +52,18 @@ func TestTheRFC3875CheckerPasses(t *testing.T) {
 	g := startGateway(t, probes, string(yaml))
 	u, err := url.Parse(g.url())
 	require.NoError(t, err)
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "check"), "http://"+u.Host, "--dir", probes, "-q")
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "check"), append([]string{"http://" + u.Host, "--dir", probes, "-q"}, args...)...)
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	out, err = cmd.CombinedOutput()
 	t.Logf("%s", out)
 	assert.NoError(t, err)
 	assert.Contains(t, string(out), " passed, 0 failed")
+	if mode == "warm" {
+		warm := 0
+		for _, st := range g.status(t) {
+			warm += st.Answers["warm"]
+			t.Logf("%s: %s %s %v", st.Script, st.Mode, st.Why, st.Answers)
+		}
+		assert.Greater(t, warm, 100)
+	}
 }
