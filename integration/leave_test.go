@@ -49,7 +49,7 @@ func newLeaving(t *testing.T) (*gateway, balance) {
 	newScripts(t, dir, "echo.c", "flow.c")
 	g := startGateway(t, dir, strings.ReplaceAll(scriptsYAML, "@DIR@", dir)+`
 max_processes: 400
-defaults: {workers: {max: 300}}
+defaults: {mode: spawn, workers: {max: 300}}
 log: {access: {format: "off"}}
 `)
 	for range 3 {
