@@ -78,7 +78,15 @@ func (q *Queue) RoundTrip(ctx context.Context, req *Request) (*Response, error) 
 		l.sem.Release(1)
 		q.leave(req, l)
 	})
-	return q.next.RoundTrip(ctx, req)
+	answered := false
+	defer func() {
+		if !answered { // a panic must not cost a place for ever
+			req.End(Exit{})
+		}
+	}()
+	res, err := q.next.RoundTrip(ctx, req)
+	answered = true
+	return res, err
 }
 
 // enter finds the script's line.

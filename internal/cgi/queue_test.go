@@ -276,6 +276,19 @@ func TestAPlaceIsFreedByABackendThatFails(t *testing.T) {
 	}
 }
 
+type panics struct{}
+
+func (panics) RoundTrip(context.Context, *Request) (*Response, error) { panic("bug") }
+
+func TestAPlaceIsFreedByABackendThatPanics(t *testing.T) {
+	q := NewQueue(panics{}, QueueConfig{MaxRunning: 1})
+	for range 3 {
+		assert.PanicsWithValue(t, "bug", func() {
+			q.RoundTrip(t.Context(), &Request{Queue: QueueLimits{Running: 1}})
+		})
+	}
+}
+
 func TestAllScriptsTogetherHaveALimitToo(t *testing.T) {
 	q := newQueue(t, 2)
 	lim := QueueLimits{Running: 2, Length: 1, Wait: patience}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -33,7 +34,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	complete := false
-	defer func() { x.finish(complete) }()
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler { // a bug of ours: net/http's own line says too little
+				s.log.Error("panic", "id", x.id, "url", r.URL.Path, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+			}
+			defer panic(http.ErrAbortHandler)
+		}
+		x.finish(complete)
+	}()
 	x.serve(d)
 	complete = true
 }

@@ -174,6 +174,9 @@ func (p *Pool) loadLocked() {
 	if p.ceiling == cgi.ModeSpawn { // demoted, but that was a while ago
 		p.resetCeiling()
 	}
+	if p.gen == nil {
+		p.state, p.why = Loading, "its warm parent loads it"
+	}
 	if !p.set.loading.TryAcquire(1) {
 		return // others load; the next request asks again
 	}
@@ -184,9 +187,6 @@ func (p *Pool) loadLocked() {
 		return
 	}
 	p.next = g
-	if p.gen == nil {
-		p.state, p.why = Loading, "its warm parent loads it"
-	}
 	go func() { // ends with the generation
 		timer := time.AfterFunc(loadTime, func() { g.tooSlow() })
 		g.run()

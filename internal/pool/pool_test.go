@@ -160,6 +160,24 @@ func TestAnEditedScriptTakesEffectOnTheNextRequest(t *testing.T) {
 	}
 }
 
+func TestAnEditedScriptIsSpawnedWhileOthersLoad(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", hello)
+	s.until(cgi.ModeWarm, w, file)
+	places := int64(0)
+	for ; s.loading.TryAcquire(1); places++ {
+	}
+	s.write("a.pl", hello+"print ' again';")
+	for range 3 {
+		a := s.ask(w, file)
+		assert.Equal(t, cgi.ModeSpawn, a.mode)
+		assert.Contains(t, a.body, "again")
+	}
+	assert.Equal(t, Loading, s.status().State)
+	s.loading.Release(places)
+	assert.Contains(t, s.until(cgi.ModeWarm, w, file).body, "again")
+}
+
 func TestAnEditedModuleTakesEffectWithinASecond(t *testing.T) {
 	s := newSite(t, nil)
 	s.write("Mine.pm", "package Mine; sub text { 'one' } 1;")
