@@ -50,6 +50,7 @@ type soak struct {
 	failed atomic.Int64 // 5xx: a worker was killed under it
 	right  atomic.Int64
 	gone   atomic.Int64 // requests whose client left
+	kills  atomic.Int64
 
 	mu    sync.Mutex
 	notes []string
@@ -99,10 +100,12 @@ func TestNoAnswerIsLostOrMixedWhileScriptsChangeClientsVanishAndWorkersAreKilled
 	stop()
 	chaos.Wait()
 
-	t.Logf("%d right, %d failed by a kill, %d left alone", s.right.Load(), s.failed.Load(), s.gone.Load())
+	t.Logf("%d right, %d failed by one of %d kills, %d left alone", s.right.Load(), s.failed.Load(), s.kills.Load(), s.gone.Load())
 	assert.Zero(t, s.wrong.Load(), strings.Join(s.notes, "\n"))
+	assert.Positive(t, s.kills.Load())
 	assert.EqualValues(t, n, s.right.Load()+s.failed.Load()+s.gone.Load())
-	assert.Less(t, s.failed.Load(), int64(n/20), strings.Join(s.notes, "\n"))
+	// A kill costs the request of the process that was killed, and no other.
+	assert.LessOrEqual(t, s.failed.Load(), s.kills.Load(), strings.Join(s.notes, "\n"))
 	modes := map[string]int{}
 	for _, st := range g.status(t) {
 		for mode, n := range st.Answers {
@@ -217,11 +220,12 @@ func (s *soak) edit(ctx context.Context) {
 func (s *soak) kill(ctx context.Context) {
 	for ctx.Err() == nil {
 		if all := descendants(s.g.pid); len(all) > 0 {
+			s.kills.Add(1)
 			syscall.Kill(all[rand.IntN(len(all))], syscall.SIGKILL)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(300 * time.Millisecond):
 		}
 	}
 }

@@ -366,11 +366,12 @@ func (p *parent) ask(t *testing.T, r request) answer {
 		pairs = append(pairs, "=arg", a)
 	}
 	pairs = append(pairs, "=future", "x")
-	go func() { // ends when the worker takes no more, or has all
-		w.req.Write(append(netstring(pairs), r.body...))
-		w.req.CloseWrite()
+	req := w.req // in mode reuse, w.req is another one when the worker comes back
+	go func() {  // ends when the worker takes no more, or has all
+		req.Write(append(netstring(pairs), r.body...))
+		req.CloseWrite()
 	}()
-	w.req.SetReadDeadline(time.Now().Add(patience))
+	req.SetReadDeadline(time.Now().Add(patience))
 	go func() { // ends with the request. What is left open must not hold the answer.
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -380,13 +381,13 @@ func (p *parent) ask(t *testing.T, r request) answer {
 			}
 			p.cond.Wait()
 		}
-		w.req.SetReadDeadline(time.Now().Add(time.Second))
+		req.SetReadDeadline(time.Now().Add(time.Second))
 	}()
-	out, err := io.ReadAll(w.req)
+	out, err := io.ReadAll(req)
 	if err != nil && !errors.Is(err, syscall.ECONNRESET) && !(errors.Is(err, os.ErrDeadlineExceeded) && p.finished(w.pid)) {
 		t.Fatalf("reading the answer: %v; so far %q; standard error: %s", err, out, w.log.String())
 	}
-	w.req.Close()
+	req.Close()
 	a := answer{out: string(out), pid: w.pid}
 	p.wait(t, "done or exit", func() bool {
 		st, gone := p.exits[w.pid]
