@@ -16,7 +16,6 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"warmcgi/internal/cgi"
-	"warmcgi/internal/runner"
 	"warmcgi/internal/shim"
 )
 
@@ -36,11 +35,11 @@ type generation struct {
 	pid     int
 	log     *cgi.Stderr
 	in, out *os.File // our ends of the warm parent's descriptors 0 and 1, while it loads
+	files   *files
 
 	// mu sync.Mutex is p.mu
 
-	files    *files
-	loaded   []string // paths that the warm parent named so far
+	unsafe   string // why it may not be forked from, as far as it has said so
 	isReady  bool
 	retired  bool // no request is given to it any more
 	dead     bool // the warm parent has ended
@@ -228,7 +227,10 @@ func (g *generation) readLine(r *bufio.Reader) (line, error) {
 func (g *generation) take(l line) error {
 	switch l.verb {
 	case "file":
-		g.loaded = append(g.loaded, l.word(0))
+		g.files.add(l.word(0))
+		if n := g.files.count(); n > maxFiles {
+			return fmt.Errorf("it names more than %d files", maxFiles)
+		}
 		return nil
 	case "unsafe":
 		g.p.unsafe(g, l.word(0))
@@ -386,12 +388,4 @@ func exitOf(ws syscall.WaitStatus) cgi.Exit {
 		e.Code = ws.ExitStatus()
 	}
 	return e
-}
-
-// eligible finds out how a script would be loaded.
-func eligible(sc *cgi.Script, w *cgi.Workers) (*runner.Program, error) {
-	if w.Runner != "" {
-		return runner.Foreign(w.Runner, sc.File, sc.Interpreter)
-	}
-	return runner.Find(sc.File, sc.Interpreter)
 }

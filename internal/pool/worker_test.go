@@ -110,6 +110,7 @@ func TestAScriptWhoseWorkersCrashIsDemoted(t *testing.T) {
 	assert.Equal(t, cgi.ModeSpawn, s.ask(w, file).mode)
 	assert.Contains(t, s.status().Why, "SIGSEGV")
 	assert.Equal(t, 2, s.log.count("script is demoted"))
+	assert.Equal(t, map[string]int64{"trouble": 2}, s.status().Demotions)
 	s.write("a.pl", hello)
 	s.until(cgi.ModeReuse, w, file)
 }
@@ -182,7 +183,15 @@ func TestRequestsWaitForAWorkerAndNoLongerThanTheyMay(t *testing.T) {
 	req.Queue.Wait = time.Second
 	a := s.do(t.Context(), req)
 	assert.ErrorIs(t, a.err, cgi.ErrQueueWait)
-	assert.Zero(t, s.status().Waiting)
+	st := s.status()
+	assert.Zero(t, st.Waiting)
+	var waited int64
+	for _, c := range st.Waits {
+		if c.UpTo == 0 || c.UpTo >= time.Second {
+			waited += c.Requests
+		}
+	}
+	assert.EqualValues(t, 1, waited, "%+v", st.Waits)
 }
 
 func TestAStrangerIsNotGivenARequest(t *testing.T) {
