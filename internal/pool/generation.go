@@ -41,10 +41,13 @@ type generation struct {
 
 	unsafe   string // why it may not be forked from, as far as it has said so
 	isReady  bool
+	readyAt  time.Time
 	retired  bool // no request is given to it any more
 	dead     bool // the warm parent has ended
 	lastLine string
 	hints    map[string]string // late modules that it was told to load
+
+	retiredAt time.Time
 
 	workers map[int]*worker
 	idlers  *puddle.Pool[*worker]

@@ -41,6 +41,7 @@ func (p *Pool) tend(now time.Time) {
 		p.coolLocked("nobody asked for it in " + idle.String())
 	}
 	for _, g := range p.generations() {
+		g.endIfStuckLocked(now)
 		if len(g.pending) > 0 && now.Sub(g.pending[0]) > stuckTime && !g.dead {
 			go g.fail(fmt.Sprintf("a worker did not come within %v", stuckTime)) // needs the lock
 		}

@@ -31,6 +31,9 @@ const (
 	// backoff and maxBackoff are between the attempts to load a script that fails.
 	backoff    = time.Second
 	maxBackoff = 5 * time.Minute
+	// stableTime is how long a warm parent must have been ready for its end to be taken for
+	// an accident: then the script is loaded anew at once.
+	stableTime = 10 * time.Second
 	// maxTorn is how often a script is loaded anew because a file was written meanwhile.
 	maxTorn = 3
 	// maxTrouble is how much trouble demotes; see Pool.trouble.

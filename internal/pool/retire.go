@@ -1,13 +1,16 @@
 package pool
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 // retireLocked lets a generation go: its idle workers now, those that work when they are done.
 func (p *Pool) retireLocked(g *generation) {
 	if g == nil || g.retired {
 		return
 	}
-	g.retired = true
+	g.retired, g.retiredAt = true, time.Now()
 	p.old[g] = true
 	for _, w := range g.workers {
 		if w.state == idling {
@@ -19,6 +22,19 @@ func (p *Pool) retireLocked(g *generation) {
 		return
 	}
 	g.send("stop\n")
+}
+
+// endIfStuckLocked kills a warm parent that has nothing left to do and does not end.
+func (g *generation) endIfStuckLocked(now time.Time) {
+	if !g.retired || g.dead || now.Sub(g.retiredAt) < stuckTime {
+		return
+	}
+	for _, w := range g.workers {
+		if w.handover != nil {
+			return
+		}
+	}
+	g.proc.Kill()
 }
 
 // endIfEmptyLocked ends the reading of the control socket when nobody of ours is at its

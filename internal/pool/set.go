@@ -237,8 +237,10 @@ func (g *generation) killAll() {
 	if !g.dead {
 		syscall.Kill(-g.pid, syscall.SIGKILL)
 	}
-	for pid := range g.workers {
-		syscall.Kill(-pid, syscall.SIGKILL)
+	for pid, w := range g.workers {
+		if w.stderr != nil { // the kernel has said that it is ours; the other pids are only somebody's word
+			syscall.Kill(-pid, syscall.SIGKILL)
+		}
 	}
 }
 

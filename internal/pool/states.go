@@ -73,6 +73,7 @@ func (p *Pool) ready(g *generation) {
 	}
 	p.retireLocked(p.gen)
 	p.gen, p.failures, p.torn = g, 0, 0
+	g.readyAt = time.Now()
 	p.state, p.why = Ready, p.demoted
 	g.pss = memoryOf(g.pid)
 	p.set.c.Log.Info("script is warm", "script", p.script.Name, "mode", string(g.mode),
@@ -149,6 +150,13 @@ func (p *Pool) brokenLocked(g *generation, why string) {
 		}
 		if g == p.gen {
 			p.gen = nil
+			if now.Sub(g.readyAt) > stableTime { // it was good, and has met with an accident
+				p.count(g, "ended")
+				p.set.c.Log.Warn("script is loaded anew", "script", p.script.Name, "why", clip(why))
+				p.loadLocked()
+				p.wakeAll()
+				return
+			}
 		}
 	}
 	p.count(g, "broken")

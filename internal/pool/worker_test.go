@@ -232,6 +232,20 @@ func TestAWarmParentThatDiesIsReplacedAndTakesNoAnswerWithIt(t *testing.T) {
 	s.eventually("broken", func() bool { return s.status().State != Ready || s.log.count("warm parent has ended") > 0 })
 	assert.Equal(t, "body", s.ask(w, file, "QUERY_STRING=0").body, "spawned meanwhile")
 	s.until(cgi.ModeWarm, w, file, "QUERY_STRING=0")
+
+	// One that was good for a while is replaced at once.
+	p := s.poolOf(s.request(w, file))
+	p.mu.Lock()
+	p.gen.readyAt = time.Now().Add(-2 * stableTime)
+	parent := p.gen.pid
+	p.mu.Unlock()
+	require.NoError(t, syscall.Kill(parent, syscall.SIGKILL))
+	s.eventually("another parent", func() bool {
+		st := s.status()
+		assert.NotEqual(t, Broken, st.State)
+		return st.State == Ready && st.Parent != parent
+	})
+	assert.EqualValues(t, 1, s.status().Demotions["ended"])
 }
 
 func TestAShutdownEndsWhatRuns(t *testing.T) {
@@ -248,4 +262,21 @@ func TestAShutdownEndsWhatRuns(t *testing.T) {
 	assert.Error(t, a.err)
 	assert.Equal(t, cgi.ReasonShutdown, a.exit.Killed)
 	assert.Equal(t, cgi.ModeSpawn, s.ask(w, file).mode, "what comes later is spawned")
+}
+
+func TestAWarmParentThatDoesNotEndIsKilled(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", hello)
+	s.until(cgi.ModeWarm, w, file)
+	p := s.poolOf(s.request(w, file))
+	parent := s.status().Parent
+	require.NoError(t, syscall.Kill(parent, syscall.SIGSTOP))
+	s.write("a.pl", hello+"print ' again';")
+	assert.Contains(t, s.ask(w, file).body, "again")
+	p.mu.Lock()
+	for g := range p.old {
+		g.retiredAt = time.Now().Add(-2 * stuckTime)
+	}
+	p.mu.Unlock()
+	s.eventually("it has ended", func() bool { return syscall.Kill(parent, 0) == syscall.ESRCH })
 }
