@@ -110,7 +110,7 @@ func printStatus(out io.Writer, st gateway.Status, now time.Time) error {
 	}
 	for _, s := range st.Scripts {
 		if s.Why != "" {
-			fmt.Fprintf(out, "\n%s is %s: %s\n", s.Script, s.State, s.Why)
+			fmt.Fprintf(out, "\n%s is %s: %s\n", s.Script, inWords(s.State), strings.TrimSpace(s.Why))
 		}
 		if len(s.Demotions) > 0 {
 			fmt.Fprintf(out, "%s lost its mode: %s\n", s.Script, demotions(s.Demotions))
@@ -120,6 +120,14 @@ func printStatus(out io.Writer, st gateway.Status, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// inWords is what a script in the state is.
+func inWords(s pool.State) string {
+	if s == pool.NoRunner {
+		return "spawned"
+	}
+	return string(s)
 }
 
 // demotions is how often, by reason.

@@ -163,7 +163,11 @@ func (g *generation) order() error {
 	return nil
 }
 
+// runnersFile is what an interpreter takes for the name of its program.
+const runnersFile = "/proc/self/fd/4"
+
 func (g *generation) stderrLine(s string) {
+	s = strings.ReplaceAll(s, runnersFile, g.p.script.File)
 	g.p.mu.Lock()
 	g.lastLine = s
 	g.p.mu.Unlock()
@@ -296,6 +300,7 @@ func (g *generation) checkLoaded() string {
 
 // loadFailed: the runner or the shim could not load the script.
 func (g *generation) loadFailed(why string) {
+	why = strings.ReplaceAll(why, runnersFile, g.p.script.File)
 	if last := g.p.lastLineOf(g); last != "" && !strings.Contains(why, last) {
 		why += ": " + last
 	}

@@ -98,6 +98,9 @@ const (
 	Ready   State = "ready"   // workers answer
 	Unsafe  State = "unsafe"  // can't be forked from: spawned
 	Broken  State = "broken"  // can't be loaded, or crashes: spawned, tried again later
+
+	// NoRunner is the state of a script that has no pool: nothing of ours can load it.
+	NoRunner State = "no runner"
 )
 
 func newPool(s *Set, req *cgi.Request, program *runner.Program) *Pool {

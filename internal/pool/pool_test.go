@@ -108,8 +108,9 @@ func TestAScriptWithoutARunnerIsSpawnedWithTheReason(t *testing.T) {
 		assert.Equal(t, cgi.ModeSpawn, s.ask(w, file).mode)
 	}
 	st := s.status()
-	assert.Equal(t, Unsafe, st.State)
+	assert.Equal(t, NoRunner, st.State)
 	assert.Contains(t, st.Why, "/bin/sh")
+	assert.EqualValues(t, 6, st.Answers[cgi.ModeSpawn])
 }
 
 func TestCapturedLexicalsDemoteToWarm(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
@@ -49,7 +50,7 @@ type Set struct {
 
 	mu     sync.Mutex
 	pools  map[key]*Pool
-	no     map[key]refusal // scripts without a runner
+	no     map[key]*refusal // scripts without a runner
 	closed bool
 }
 
@@ -61,9 +62,16 @@ type key struct {
 
 // refusal says why a script has no pool, as long as it stays the same.
 type refusal struct {
-	stamp stamp
-	why   string
-	name  string
+	stamp   stamp
+	why     string
+	name    string
+	asked   int64
+	lastUse time.Time
+}
+
+func (r *refusal) hit() {
+	r.asked++
+	r.lastUse = time.Now()
 }
 
 // maxRefusals bounds what is remembered of scripts without a runner.
@@ -90,7 +98,7 @@ func New(c Config) (*Set, error) {
 	s := &Set{
 		c: c, dir: dir, loading: semaphore.NewWeighted(int64(max(2, c.Processors))),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
-		pools: map[key]*Pool{}, no: map[key]refusal{},
+		pools: map[key]*Pool{}, no: map[key]*refusal{},
 	}
 	s.metrics = newMetrics(s)
 	if c.Registerer != nil {
@@ -116,7 +124,8 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 		return nil
 	}
 	now := stampOf(req.Script.File)
-	if r, ok := s.no[k]; ok && r.stamp == now {
+	if r := s.no[k]; r != nil && r.stamp == now {
+		r.hit()
 		return nil
 	}
 	program, err := eligible(&req.Script, w)
@@ -124,7 +133,9 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 		if len(s.no) >= maxRefusals {
 			clear(s.no)
 		}
-		s.no[k] = refusal{now, err.Error(), req.Script.Name}
+		r := &refusal{stamp: now, why: err.Error(), name: req.Script.Name}
+		r.hit()
+		s.no[k] = r
 		return nil
 	}
 	delete(s.no, k)

@@ -50,7 +50,10 @@ func (s *Set) Status() []Status {
 	}
 	s.mu.Lock()
 	for k, r := range s.no {
-		all = append(all, Status{Script: r.name, File: k.file, Mode: cgi.ModeSpawn, Wanted: k.settings.Mode, State: Unsafe, Why: r.why})
+		all = append(all, Status{
+			Script: r.name, File: k.file, Mode: cgi.ModeSpawn, Wanted: k.settings.Mode, State: NoRunner, Why: r.why,
+			Answers: map[cgi.Mode]int64{cgi.ModeSpawn: r.asked}, LastUse: r.lastUse,
+		})
 	}
 	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b Status) int {
