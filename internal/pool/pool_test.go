@@ -3,6 +3,9 @@
 package pool
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"warmcgi/internal/cgi"
 )
@@ -240,6 +244,30 @@ func TestWhatWorkersLoadLateIsLoadedAhead(t *testing.T) {
 	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\nprint \"Content-Type: text/plain\\n\\n\", exists $INC{'Text/Wrap.pm'} ? 'ahead' : 'late'; require Text::Wrap;")
 	assert.Equal(t, "late", s.until(cgi.ModeWarm, w, file).body)
 	s.eventually("it is loaded ahead", func() bool { return s.ask(w, file).body == "ahead" })
+}
+
+func TestRequestsThatWaitWhileAWarmParentIsReplacedAreNotSpawned(t *testing.T) {
+	s := newSite(t, nil)
+	file := s.write("late.py", "#!/usr/bin/python3\nimport time\ntime.sleep(0.01)\nimport importlib\nimportlib.import_module('colorsys')\nprint('Content-Type: text/plain\\n\\nok')\n")
+	w := settings(cgi.ModeWarm)
+	w.Max, w.Spare = 2, 0
+	s.until(cgi.ModeWarm, w, file)
+	old := s.status().Parent
+	var clients errgroup.Group
+	for range 12 { // so that some always wait
+		clients.Go(func() error {
+			for deadline := time.Now().Add(patience); s.Status()[0].Parent == old; {
+				if time.Now().After(deadline) {
+					return errors.New("no new warm parent")
+				}
+				if a := s.do(context.Background(), s.request(w, file)); a.err != nil || a.mode != cgi.ModeWarm {
+					return fmt.Errorf("mode %s: %w", a.mode, a.err)
+				}
+			}
+			return nil
+		})
+	}
+	assert.NoError(t, clients.Wait())
 }
 
 func TestAScriptNobodyAsksForGoesCold(t *testing.T) {
