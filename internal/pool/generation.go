@@ -151,6 +151,9 @@ func (g *generation) order() error {
 	}
 	words := []string{"version", "1", "cookie", g.cookie, "mode", string(g.mode), "script", p.script.File,
 		"socket", filepath.Join(g.dir, "s"), "captured", captured}
+	for _, name := range requestVariables(p.vars, p.env) {
+		words = append(words, "variable", name)
+	}
 	for _, m := range p.settings.Preload {
 		words = append(words, "preload", m)
 	}

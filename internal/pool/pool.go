@@ -51,7 +51,7 @@ type Pool struct {
 	set      *Set
 	script   cgi.Script // Args are those of the first request, and are not used
 	settings *cgi.Workers
-	env      []string
+	env      []string // of the warm parent
 	program  *runner.Program
 	metrics  *scriptMetrics
 
@@ -74,6 +74,7 @@ type Pool struct {
 	asked     int // since askedFrom
 	askedFrom time.Time
 	lastUse   time.Time
+	vars      []string // of the last request
 	arrivals  rate
 	forkTime  mean
 	forks     int64
@@ -103,9 +104,10 @@ const (
 	NoRunner State = "no runner"
 )
 
-func newPool(s *Set, req *cgi.Request, program *runner.Program) *Pool {
+func newPool(s *Set, req *cgi.Request, c constants, program *runner.Program) *Pool {
 	p := &Pool{
-		set: s, script: req.Script, settings: req.Workers, env: req.Env, program: program,
+		set: s, script: req.Script, settings: req.Workers, program: program,
+		env:     c.over(req.Env, req.Script.File),
 		metrics: s.metrics.of(req.Script.Name), state: Cold, ceiling: cgi.ModeWarm,
 		old: map[*generation]bool{}, waiters: list.New(), answered: map[cgi.Mode]int64{}, hints: map[string]*hint{},
 		demotions: map[string]int64{},
@@ -123,7 +125,7 @@ func (p *Pool) resetCeiling() {
 }
 
 // admit counts a request, and returns the generation that is to answer it; nil: spawn.
-func (p *Pool) admit(now time.Time) *generation {
+func (p *Pool) admit(now time.Time, req *cgi.Request) *generation {
 	f := p.loadedFiles()
 	changed := ""
 	if f != nil {
@@ -131,7 +133,7 @@ func (p *Pool) admit(now time.Time) *generation {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lastUse = now
+	p.lastUse, p.vars = now, req.Vars
 	if p.closed {
 		return nil
 	}

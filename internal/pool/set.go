@@ -58,6 +58,7 @@ type Set struct {
 type key struct {
 	file, interpreter string
 	settings          *cgi.Workers
+	constants         constants
 }
 
 // refusal says why a script has no pool, as long as it stays the same.
@@ -114,7 +115,7 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 	if w == nil || w.Mode == cgi.ModeSpawn {
 		return nil
 	}
-	k := key{req.Script.File, req.Script.Interpreter, w}
+	k := key{req.Script.File, req.Script.Interpreter, w, constantsOf(req)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.pools[k]; p != nil {
@@ -139,7 +140,7 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 		return nil
 	}
 	delete(s.no, k)
-	p := newPool(s, req, program)
+	p := newPool(s, req, k.constants, program)
 	s.pools[k] = p
 	return p
 }
