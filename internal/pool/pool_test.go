@@ -112,8 +112,9 @@ func TestAScriptWithoutARunnerIsSpawnedWithTheReason(t *testing.T) {
 		assert.Equal(t, cgi.ModeSpawn, s.ask(w, file).mode)
 	}
 	st := s.status()
-	assert.Equal(t, Unsafe, st.State)
+	assert.Equal(t, NoRunner, st.State)
 	assert.Contains(t, st.Why, "/bin/sh")
+	assert.EqualValues(t, 6, st.Answers[cgi.ModeSpawn])
 }
 
 func TestCapturedLexicalsDemoteToWarm(t *testing.T) {
@@ -194,6 +195,32 @@ func TestAnEditedModuleTakesEffectWithinASecond(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	assert.Equal(t, "two", s.until(cgi.ModeWarm, w, file).body)
+}
+
+func TestAScriptThatAModuleMakesUnsafeIsTriedAgainWhenTheModuleChanges(t *testing.T) {
+	s := newSite(t, nil)
+	s.write("mine.py", "import os\nhost = os.environ.get('HTTP_HOST')\n")
+	w, file := settings(cgi.ModeWarm), s.write("a.py", "#!/usr/bin/python3\nimport mine\nprint('Content-Type: text/plain\\n\\nbody', end='')\n")
+	s.ask(w, file)
+	assert.Contains(t, s.reaches(Unsafe).Why, "mine reads HTTP_HOST")
+	s.write("mine.py", "host = None\n")
+	s.until(cgi.ModeWarm, w, file)
+}
+
+func TestAScriptThatWritesWhatItLoadsIsSpawnedWithTheReason(t *testing.T) {
+	s := newSite(t, nil)
+	text := `#!/usr/bin/perl
+use FindBin; use lib $FindBin::Bin;
+BEGIN { open my $f, '>', "$FindBin::Bin/Made.pm"; print $f '1;'; close $f }
+use Made;
+print "Content-Type: text/plain\n\nbody";
+`
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", text)
+	s.eventually("broken", func() bool {
+		assert.Equal(t, cgi.ModeSpawn, s.ask(w, file).mode)
+		return s.status().State == Broken
+	})
+	assert.Contains(t, s.status().Why, "is written each time")
 }
 
 func TestADeployByASymbolicLinkTakesEffectAtOnce(t *testing.T) {

@@ -57,7 +57,7 @@ func (s *Set) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, e
 // worker gets a worker of the script's generation, or of the one that takes its place
 // while the request waits.
 func (p *Pool) worker(ctx context.Context, req *cgi.Request) (*worker, *generation, error) {
-	for g := p.admit(time.Now()); g != nil; g = p.successor(g) {
+	for g := p.admit(time.Now(), req); g != nil; g = p.successor(g) {
 		if w, err := p.acquire(ctx, g, req); err != errNoWorker {
 			return w, g, err
 		}

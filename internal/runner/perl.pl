@@ -10,6 +10,7 @@ require POSIX;
 
 our ($SCRIPT, $MODE, $PREFIX);    # set by the text before this one
 our (%ORDER, @PRELOAD, %LATE);    # the order
+our %VARIABLE;                    # names of a request's variables, as the order has them
 our $PARENT = $$;
 our ($CTL, $WORKER);              # control socket; our pid once we are a worker
 our ($ERRORS, $LOADING, $SAID);   # the real descriptor 2; what it is while loading; what was written there
@@ -61,9 +62,10 @@ sub read_all {
 {
     package WarmCGI::Env;
     my $request = qr/^(?:HTTP_|REMOTE_|CONTENT_|PATH_INFO$|PATH_TRANSLATED$|QUERY_STRING$|REQUEST_|SCRIPT_NAME$|SERVER_(?:NAME|PORT|PROTOCOL|ADDR)$|AUTH_TYPE$|HTTPS$)/;
+    sub note     { $WarmCGI::READ{$_[0]} = 1 if $_[0] =~ $request || $WarmCGI::VARIABLE{$_[0]} }
     sub TIEHASH  { bless {}, shift }
-    sub FETCH    { $WarmCGI::READ{$_[1]} = 1 if $_[1] =~ $request; $WarmCGI::ENV->{$_[1]} }
-    sub EXISTS   { $WarmCGI::READ{$_[1]} = 1 if $_[1] =~ $request; exists $WarmCGI::ENV->{$_[1]} }
+    sub FETCH    { note($_[1]); $WarmCGI::ENV->{$_[1]} }
+    sub EXISTS   { note($_[1]); exists $WarmCGI::ENV->{$_[1]} }
     sub STORE    { $WarmCGI::SET{$_[1]} = $_[2]; $WarmCGI::ENV->{$_[1]} = $_[2] }
     sub DELETE   { $WarmCGI::SET{$_[1]} = undef; delete $WarmCGI::ENV->{$_[1]} }
     sub CLEAR    { $WarmCGI::READ{'all variables'} = 1; %$WarmCGI::ENV = () }
@@ -86,6 +88,7 @@ sub order {
     pop @pairs;
     while (my ($name, $value) = splice @pairs, 0, 2) {
         if    ($name eq 'preload') { push @PRELOAD, $value }
+        elsif ($name eq 'variable') { $VARIABLE{$value} = 1 }
         elsif ($name eq 'late')    { $LATE{$1} = $2 if $value =~ /^(.*?)=(.*)\z/s }
         elsif ($value =~ /^(.*)\z/s) { $ORDER{$name} = $1 }    # it is the gateway's: not tainted
     }
