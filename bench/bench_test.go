@@ -126,6 +126,23 @@ func TestTheTreeOfAProcessHoldsItsChildren(t *testing.T) {
 	assert.Positive(t, u.memory)
 }
 
+func TestWhatAServerLeavesBehindEndsWithItsGroup(t *testing.T) {
+	g := newCgroup("test")
+	if g == nil {
+		t.Skip("no cgroup to be had: this needs root and version 2 groups")
+	}
+	if _, err := os.Stat(g.dir + "/cgroup.kill"); err != nil {
+		g.remove()
+		t.Skip("the kernel is older than 5.14")
+	}
+	s := &server{output: &output{}, group: g}
+	require.NoError(t, s.start("setsid", "-f", "sleep", "20"))
+	procs := func() string { b, _ := os.ReadFile(g.dir + "/cgroup.procs"); return string(b) }
+	require.Eventually(t, func() bool { return procs() != "" }, 5*time.Second, 10*time.Millisecond)
+	s.stop()
+	assert.NoDirExists(t, g.dir)
+}
+
 func TestCPUOfChildrenThatWereWaitedForCounts(t *testing.T) {
 	before, err := cpuTicks(os.Getpid())
 	require.NoError(t, err)
