@@ -149,6 +149,9 @@ func (g *generation) order() error {
 	}
 	words := []string{"version", "1", "cookie", g.cookie, "mode", string(g.mode), "script", p.script.File,
 		"socket", filepath.Join(g.dir, "s"), "captured", captured}
+	for _, v := range p.env {
+		words = append(words, "env", v)
+	}
 	for _, m := range p.settings.Preload {
 		words = append(words, "preload", m)
 	}

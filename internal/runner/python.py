@@ -60,14 +60,17 @@ class Order:
         while len(data) < rest:
             data += os.read(CONTROL, rest - len(data)) or os._exit(1)
         words = data[:-2].split(b'\0')
-        first, self.preload, self.late = {}, [], []
-        for name, value in zip(words[::2], map(os.fsdecode, words[1::2])):
-            if name == b'preload':
-                self.preload.append(value)
+        first, self.preload, self.late, self.env = {}, [], [], {}
+        for name, value in zip(words[::2], words[1::2]):
+            if name == b'env':
+                name, _, value = value.partition(b'=')
+                self.env[name] = value
+            elif name == b'preload':
+                self.preload.append(os.fsdecode(value))
             elif name == b'late':
-                self.late.append(value.partition('=')[::2])
+                self.late.append(os.fsdecode(value).partition('=')[::2])
             else:
-                first[name] = value
+                first[name] = os.fsdecode(value)
         self.version, self.cookie = first.get(b'version'), first.get(b'cookie', '')
         self.mode, self.script, self.socket = first.get(b'mode'), first.get(b'script'), first.get(b'socket')
 
@@ -140,7 +143,6 @@ def load(order):
         raise Failed('protocol version %s' % order.version)
     if order.mode not in ('warm', 'reuse'):
         raise Failed('mode %s' % order.mode)
-    before = dict(ENVIRON)
     try:
         script = Script(order.script, order.mode)
     except (OSError, SyntaxError, ValueError) as err:
@@ -148,8 +150,9 @@ def load(order):
     ahead = Ahead(script, order)
     ahead.run()
     worker = Worker(order, script, ahead)
-    worker.changed = {k: v for k, v in ENVIRON.items() if before.get(k) != v}
-    worker.dropped = [k for k in before if k not in ENVIRON]
+    # By the #! line (env -S NAME=value, a wrapper), the interpreter (LC_CTYPE, PEP 538), or a module.
+    worker.changed = {k: v for k, v in ENVIRON.items() if order.env.get(k) != v}
+    worker.dropped = [k for k in order.env if k not in ENVIRON]
     if WITHOUT_FRAMES and order.mode == 'warm':
         script.code = enclosed(script.tree, worker)
     script.tree = None

@@ -4,7 +4,7 @@
 class Worker:
     def __init__(self, order, script, ahead):
         self.order, self.script, self.modules = order, script, ahead.modules
-        self.changed, self.dropped = {}, []  # what modules did to the environment while they were loaded
+        self.changed, self.dropped = {}, []  # what was done to the environment until the script begins
         self.folder = os.getcwd()
         self.error = None
         self.owed = []
