@@ -1,6 +1,7 @@
 # The runner for Python: makes an interpreter a script's warm parent, see docs/worker-protocol.md.
 # Beyond os it imports only what is written in C, so that a script finds in sys.modules what it would.
 GLOBALS = dict(globals())  # what this version of Python gives a fresh __main__
+__builtins__ = dict(vars(__builtins__))  # the script may change those that it sees
 
 import sys
 
@@ -26,6 +27,8 @@ import time
 
 CONTROL = 3
 MAX_LINE = 8192
+BUILTINS = {k: v for k, v in __builtins__.items() if k not in  # what Python itself has, without its module site
+            ('open', 'copyright', 'credits', 'exit', 'help', 'license', 'quit')}
 ENVIRON = os.environ._data  # bytes; os.environ and os.environb are views of it
 
 
@@ -162,6 +165,8 @@ def load(order):
         if stream is not None:
             stream.flush()
     let_go()
+    end_threads()
+    take_name(script.path)
     worker.prepare()
     # What lives now lives in every child. Frozen, it is not looked at by collections, which would copy its pages.
     gc.collect()
@@ -176,6 +181,32 @@ def let_go():
     os.dup2(null, 1)
     if null > 2:
         os.close(null)
+
+
+def end_threads():
+    """Libraries like OpenBLAS end their threads before a fork, and start them again when they need them. Those of
+    others stay, and make us unsafe."""
+    try:
+        threads = len(os.listdir('/proc/self/task'))
+    except OSError:
+        return
+    if threads > 1:
+        with Errors():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+
+
+def take_name(path):
+    """A process that is started by a #! line has the name of the script, unless a program is between (env)."""
+    try:
+        with open(path, 'rb') as f, open('/proc/self/comm', 'rb+', 0) as comm:
+            first = f.readline(256)[2:].split()
+            if first and os.path.basename(first[0])[:15] == comm.read().strip():
+                comm.write(os.fsencode(os.path.basename(path)))
+    except OSError:
+        pass
 
 
 class Parent:

@@ -29,7 +29,8 @@ AHEAD = None
 class Batch:
     """The modules that one import loaded."""
 
-    def __init__(self):
+    def __init__(self, names):
+        self.names = names   # what was imported; the rest came along
         self.modules = {}
         self.environ = {}    # what it read of the environment
         self.copied = False  # it read all of the environment
@@ -81,7 +82,9 @@ class Held:
         if batch is None or not batch.holds([f for f in sys.meta_path if f is not self]):
             return None
         module = batch.modules[name]
-        spec = type(module.__spec__)(name, Given(self, batch, module), origin=module.__spec__.origin)
+        # Its text is for who imports what it is about.
+        alone = batch.text and name.partition('.')[0] not in batch.names
+        spec = type(module.__spec__)(name, Given(self, batch, module, alone), origin=module.__spec__.origin)
         spec.submodule_search_locations = module.__spec__.submodule_search_locations
         return spec
 
@@ -97,11 +100,14 @@ class Held:
 class Given:
     """The loader of a module that is loaded already."""
 
-    def __init__(self, held, batch, module):
-        self.held, self.batch, self.module, self.spec = held, batch, module, module.__spec__
+    def __init__(self, held, batch, module, alone):
+        self.held, self.batch, self.module, self.alone, self.spec = held, batch, module, alone, module.__spec__
 
     def create_module(self, spec):
-        self.held.give(self.batch)
+        if self.alone:
+            self.held.batches.pop(spec.name, None)
+        else:
+            self.held.give(self.batch)
         return self.module
 
     def exec_module(self, module):
@@ -230,7 +236,7 @@ class Ahead:
         code = compile(tree, self.script.path, 'exec', 0, True)
         # As if __main__ did it: warnings are shown with the script's line.
         place = {'__name__': '__main__', '__file__': self.script.path, '__builtins__': builtins}
-        return self.load(lambda: exec(code, place), self.doubt)[0] or self.doubt
+        return self.load(lambda: exec(code, place), self.doubt, names)[0] or self.doubt
 
     # What workers load late is loaded and held back, unless that would make us unsafe: a child tries it.
 
@@ -246,7 +252,7 @@ class Ahead:
         if folder not in path:
             sys.path.insert(0, folder)
         changed = list(sys.path)
-        ok, batch = self.load(lambda: __import__(name), True)
+        ok, batch = self.load(lambda: __import__(name), True, [name])
         ok = ok and not batch.text and not batch.copied and sys.path == changed and env == ENVIRON
         ok = ok and name in batch.modules and batch.modules[name].__spec__.origin == file
         if not ok:
@@ -254,10 +260,10 @@ class Ahead:
         sys.path[:] = path
         return ok
 
-    def load(self, do, held):
-        """Does an import. Reports whether it could, and what it loaded."""
+    def load(self, do, held, names):
+        """Does an import of names. Reports whether it could, and what it loaded."""
         before = set(sys.modules)
-        batch = Batch()
+        batch = Batch({n.partition('.')[0] for n in names})
         self.batch = batch if held else None
         ok = True
         with Errors() as errors:

@@ -119,6 +119,15 @@ warnings.warn("outside", UserWarning, stacklevel=3)
 warnings.warn("inside")`},
 	{name: "warns while it is compiled", text: `
 print("\d", "" is "")`},
+	{name: "warns before it imports what warns", alone: true, python: "imp", text: `
+import warnings
+warnings.warn("first")
+import imp`},
+	{name: "changes the builtins", text: `
+import builtins
+print("changed")
+for name in list(vars(builtins)):
+    if name not in ("name", "print", "__import__", "__build_class__"): setattr(builtins, name, None)`},
 	{name: "writes to standard error", text: `
 import sys, os, logging
 logging.warning("one")
@@ -225,6 +234,24 @@ class A:
     def __del__(self): print("gone")
 json.kept = A()
 print("end")`},
+	{name: "is destroyed when Python is almost gone", text: `
+import sys, builtins
+class A:
+    def __init__(self, name): self.name = name
+    def __del__(self, sys=sys, builtins=builtins, sorted=sorted, vars=vars):
+        print(self.name, [k for k in sorted(vars(sys)) if vars(sys)[k] is None], sorted(n for n in names if n not in vars(builtins)))
+        if self.name == "imports": import colorsys
+        if self.name == "opens": open("/dev/null")
+        if self.name == "fails": raise ValueError("why")
+names = sorted(vars(builtins))
+a, b, c, d = map(A, ("looks", "imports", "opens", "fails"))`},
+	{name: "leaves generators open", alone: true, text: `
+import json
+def count():
+    try: yield 1
+    finally: print("closed")
+mine, json.theirs = count(), count()
+next(mine), next(json.theirs)`},
 	{name: "leaves files open", text: `
 import atexit, os, tempfile
 name = os.path.join(tempfile.mkdtemp(), "f")
@@ -255,6 +282,10 @@ for n in range(3):
     if n < 2: t.join()
 threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
 print(threading.current_thread().name, threading.main_thread() is threading.current_thread())`},
+	{name: "has the thread of the process", text: `
+import threading, os
+print(threading.main_thread().native_id == os.getpid(), threading.enumerate()[0].name)
+print(open("/proc/self/comm").read())`},
 	{name: "has an executor", text: `
 from concurrent.futures import ThreadPoolExecutor
 e = ThreadPoolExecutor(2)
