@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestPythonScriptHasTheEnvironmentThatItsStartMakes(t *testing.T) {
@@ -16,11 +19,7 @@ print(sys.stdout.encoding, sys.getfilesystemencoding(), flush=True)
 subprocess.call(["/bin/sh", "-c", "/usr/bin/env | /usr/bin/sort"])
 `
 	eachPython(t, func(t *testing.T, python string) {
-		dir := t.TempDir()
-		wrapper := filepath.Join(dir, "python3")
-		if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nexport ADDED=1 PATH=/wrapped:$PATH\nunset DROPPED\nexec "+python+" \"$@\"\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		wrapper := write(t, "python3", "#!/bin/sh\nexport ADDED=1 PATH=/wrapped:$PATH\nunset DROPPED\nexec "+python+" \"$@\"\n")
 		for name, line := range map[string]string{
 			"an interpreter": python,
 			"env":            "/usr/bin/env " + filepath.Base(python),
@@ -35,4 +34,18 @@ subprocess.call(["/bin/sh", "-c", "/usr/bin/env | /usr/bin/sort"])
 			}
 		}
 	})
+}
+
+func TestPythonThatIsTooOldSaysSo(t *testing.T) {
+	old := "/usr/bin/python2.7"
+	home, _ := os.UserHomeDir()
+	if found, _ := filepath.Glob(filepath.Join(home, ".pyenv/versions/*/bin/python[23].[67]")); len(found) > 0 {
+		old = found[0]
+	} else if !isBinary(old) {
+		t.Skip("only newer ones are here")
+	}
+	p := start(t, write(t, "script.py", "#!"+old+"\nprint('x')\n"), setup{})
+	p.ready(t)
+	require.Len(t, p.unsafe, 1)
+	assert.Regexp(t, `^needs Python 3\.8 or newer, this is (2\.7|3\.[67])\.\d+$`, p.unsafe[0])
 }

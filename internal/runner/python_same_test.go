@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,31 +15,65 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var pythonName = regexp.MustCompile(`^python3\.\d+$`)
+var pythonName = regexp.MustCompile(`^python3\.(\d+)$`)
 
-// pythons are the interpreters of this machine; PYTHONS adds some, separated by colons.
+// pythons are the interpreters that the tests run with: the system's, and of those that are found elsewhere the oldest
+// and the newest between 3.8 and 3.13. PYTHONS names more, separated by colons.
 func pythons(t *testing.T) []string {
 	t.Helper()
-	var all []string
-	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {
-		files, err := os.ReadDir(dir)
-		require.NoError(t, err)
-		for _, f := range files {
-			if pythonName.MatchString(f.Name()) {
-				all = append(all, filepath.Join(dir, f.Name()))
+	find := func(dirs []string) (all []string) {
+		for _, dir := range dirs {
+			files, _ := filepath.Glob(filepath.Join(dir, "python3.*"))
+			for _, f := range files {
+				if m := pythonName.FindStringSubmatch(filepath.Base(f)); m != nil && isBinary(f) && !slices.ContainsFunc(all, sameName(f)) {
+					all = append(all, f)
+				}
 			}
 		}
+		return all
 	}
+	all := find([]string{"/usr/bin", "/usr/local/bin"})
+	home, _ := os.UserHomeDir()
+	versions, _ := filepath.Glob(filepath.Join(home, ".pyenv/versions/*/bin"))
+	others := slices.DeleteFunc(find(append(filepath.SplitList(os.Getenv("PATH")), versions...)), func(f string) bool {
+		return minor(f) < 8 || minor(f) > 13 || slices.ContainsFunc(all, sameName(f))
+	})
+	slices.SortFunc(others, func(a, b string) int { return minor(a) - minor(b) })
+	if len(others) > 2 {
+		others = []string{others[0], others[len(others)-1]}
+	}
+	all = append(all, others...)
 	all = append(all, strings.FieldsFunc(os.Getenv("PYTHONS"), func(r rune) bool { return r == ':' })...)
 	require.NotEmpty(t, all, "no python3.X")
 	return all
+}
+
+func minor(python string) int { return atoi(pythonName.FindStringSubmatch(filepath.Base(python))[1]) }
+
+func sameName(python string) func(string) bool {
+	return func(other string) bool { return filepath.Base(other) == filepath.Base(python) }
+}
+
+// isBinary: what is found on the path can be a script that looks for another version.
+func isBinary(file string) bool {
+	b := make([]byte, 4)
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = f.Read(b)
+	return err == nil && string(b) == "\x7fELF"
 }
 
 // eachPython runs a test with each interpreter.
 func eachPython(t *testing.T, f func(t *testing.T, python string)) {
 	t.Helper()
 	for _, p := range pythons(t) {
-		t.Run(filepath.Base(p), func(t *testing.T) { f(t, p) })
+		t.Run(filepath.Base(p), func(t *testing.T) {
+			t.Parallel()
+			f(t, p)
+		})
 	}
 }
 
