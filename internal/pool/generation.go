@@ -154,6 +154,9 @@ func (g *generation) order() error {
 	for _, name := range requestVariables(p.vars, p.env) {
 		words = append(words, "variable", name)
 	}
+	for _, v := range p.env {
+		words = append(words, "env", v)
+	}
 	for _, m := range p.settings.Preload {
 		words = append(words, "preload", m)
 	}

@@ -158,6 +158,9 @@ func start(t *testing.T, script string, s setup) *parent {
 	t.Cleanup(p.stop)
 
 	pairs := []string{"version", "1", "cookie", "co%o kie", "mode", s.mode, "script", script, "socket", ln.Addr().String(), "captured", s.captured, "future", "x"}
+	for _, v := range s.env {
+		pairs = append(pairs, "env", v)
+	}
 	for _, m := range s.preload {
 		pairs = append(pairs, "preload", m)
 	}
