@@ -152,6 +152,9 @@ func (g *generation) order() error {
 	for _, m := range p.settings.Preload {
 		words = append(words, "preload", m)
 	}
+	for _, v := range p.given {
+		words = append(words, "given", v)
+	}
 	for name, file := range g.hints {
 		words = append(words, "late", name+"="+file)
 	}
@@ -251,7 +254,7 @@ func (g *generation) take(l line) error {
 	case "forked":
 		g.forked(pid)
 	case "late":
-		g.p.late(l.word(1), l.word(2))
+		g.p.late(g, l.word(1), l.word(2))
 	case "done":
 		code, err := l.number(1)
 		if err != nil {

@@ -1,5 +1,7 @@
 package pool
 
+import "time"
+
 // hint is a module that workers load after their fork.
 type hint struct {
 	file  string
@@ -15,10 +17,14 @@ const (
 	learnTimes = 3
 )
 
-// late: a worker has loaded a module that its parent did not have.
-func (p *Pool) late(name, file string) {
+// late: a worker has loaded a module that its parent did not have. One that is reused
+// keeps it, so its file is watched.
+func (p *Pool) late(g *generation, name, file string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if g.reuses() && file != "-" && !g.retired {
+		g.files.add([]string{file}, time.Now())
+	}
 	h := p.hints[name]
 	if h == nil {
 		if len(p.hints) >= maxHints {

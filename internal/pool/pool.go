@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -52,6 +53,7 @@ type Pool struct {
 	script   cgi.Script // Args are those of the first request, and are not used
 	settings *cgi.Workers
 	env      []string
+	given    []string
 	program  *runner.Program
 	metrics  *scriptMetrics
 
@@ -98,12 +100,24 @@ const (
 
 func newPool(s *Set, req *cgi.Request, program *runner.Program) *Pool {
 	p := &Pool{
-		set: s, script: req.Script, settings: req.Workers, env: req.Env, program: program,
+		set: s, script: req.Script, settings: req.Workers, env: req.Env, given: given(req.Vars), program: program,
 		metrics: s.metrics.of(req.Script.Name), state: Cold, ceiling: cgi.ModeWarm,
 		old: map[*generation]bool{}, waiters: list.New(), answered: map[cgi.Mode]int64{}, hints: map[string]*hint{},
 	}
 	p.resetCeiling()
 	return p
+}
+
+// given are the variables of a request that other requests for the script most likely
+// have with the same value.
+func given(vars []string) (same []string) {
+	for _, v := range vars {
+		switch name, _, _ := strings.Cut(v, "="); name {
+		case "GATEWAY_INTERFACE", "SERVER_SOFTWARE", "SERVER_ADMIN", "DOCUMENT_ROOT", "SCRIPT_FILENAME":
+			same = append(same, v)
+		}
+	}
+	return same
 }
 
 // resetCeiling: reuse is only for scripts that opt in. The caller must hold p.mu, or be alone.

@@ -35,6 +35,7 @@ type setup struct {
 	env      []string // base environment; nil is PATH alone
 	preload  []string
 	late     []string
+	given    []string
 	captured string
 }
 
@@ -160,6 +161,9 @@ func start(t *testing.T, script string, s setup) *parent {
 	pairs := []string{"version", "1", "cookie", "co%o kie", "mode", s.mode, "script", script, "socket", ln.Addr().String(), "captured", s.captured, "future", "x"}
 	for _, m := range s.preload {
 		pairs = append(pairs, "preload", m)
+	}
+	for _, v := range append([]string{"GATEWAY_INTERFACE=CGI/1.1"}, s.given...) {
+		pairs = append(pairs, "given", v)
 	}
 	for _, m := range s.late {
 		pairs = append(pairs, "late", m)

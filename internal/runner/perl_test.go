@@ -16,7 +16,7 @@ import (
 func TestPerlScriptThatReadsTheRequestWhileItIsLoadedIsUnsafe(t *testing.T) {
 	for _, c := range []struct{ text, reason string }{
 		{`BEGIN { $main::q = $ENV{QUERY_STRING} } print $main::q`, "reads QUERY_STRING while it is loaded"},
-		{`use lib $ENV{DOCUMENT_ROOT} // 'lib'; print 1`, ""}, // the same for all requests of a gateway
+		{`use lib $ENV{DOCUMENT_ROOT} // 'lib'; print 1`, ""}, // see below
 		{`BEGIN { $main::q = exists $ENV{HTTP_COOKIE} } print 1`, "reads HTTP_COOKIE while it is loaded"},
 		{`BEGIN { %main::copy = %ENV } print 1`, "reads all variables while it is loaded"},
 		{`BEGIN { my $p = $ENV{PATH}; my $m = $ENV{MOD_PERL} } print 1`, ""},
@@ -27,6 +27,29 @@ func TestPerlScriptThatReadsTheRequestWhileItIsLoadedIsUnsafe(t *testing.T) {
 			assert.Empty(t, p.unsafe, c.text)
 		} else {
 			assert.Equal(t, []string{c.reason}, p.unsafe, c.text)
+		}
+	}
+}
+
+func TestPerlScriptMayReadWhatAllItsRequestsHaveAlikeWhileItIsLoaded(t *testing.T) {
+	for _, line := range []string{"", "-T"} {
+		for _, mode := range []string{"warm", "reuse"} {
+			script := perlScript(t, line, `our $early; BEGIN { $early = "$ENV{DOCUMENT_ROOT} $ENV{GATEWAY_INTERFACE} " . ($ENV{LATER} // 'none'); umask 0; chdir '/' } print "$early now $ENV{DOCUMENT_ROOT} @ARGV ${^TAINT} ", <STDIN>; exit 3`)
+			alike := request{vars: []string{"DOCUMENT_ROOT=/srv/www", "PATH=/bin:/usr/bin"}, body: "body", args: []string{"a"}}
+			p := start(t, script, setup{mode: mode, env: []string{"PATH=/bin:/usr/bin"}, given: []string{"DOCUMENT_ROOT=/srv/www"}})
+			p.ready(t)
+			assert.Empty(t, p.unsafe)
+			got := p.ask(t, alike)
+			assert.True(t, got.done)
+			assert.Equal(t, plain(t, script, alike).out, got.out)
+			for _, vars := range [][]string{{"DOCUMENT_ROOT=/elsewhere", "PATH=/bin:/usr/bin"}, {"DOCUMENT_ROOT=/srv/www", "LATER=1", "PATH=/bin:/usr/bin"}} {
+				other := request{vars: vars, body: "body", args: []string{"a"}}
+				want, got := plain(t, script, other), p.ask(t, other)
+				assert.False(t, got.done)
+				assert.Equal(t, want.out, got.out)
+				assert.Equal(t, want.status, got.status, got.stderr)
+			}
+			assert.Equal(t, []string{"reads DOCUMENT_ROOT while it is loaded", "reads LATER while it is loaded"}, p.unsafe)
 		}
 	}
 }
