@@ -85,9 +85,10 @@ sub read_all {
     sub STORE    { $WarmCGI::SET{$_[1]} = $_[2]; $WarmCGI::ENV->{$_[1]} = $_[2] }
     sub DELETE   { $WarmCGI::SET{$_[1]} = undef; delete $WarmCGI::ENV->{$_[1]} }
     sub CLEAR    { $WarmCGI::READ{'all variables'} = 1; %$WarmCGI::ENV = () }
-    sub FIRSTKEY { $WarmCGI::READ{'all variables'} = 1; keys %$WarmCGI::ENV; each %$WarmCGI::ENV }
+    sub FIRSTKEY { $WarmCGI::READ{'all variables'} = 1 if caller ne 'CGI::Fast'; keys %$WarmCGI::ENV; each %$WarmCGI::ENV }
     sub NEXTKEY  { each %$WarmCGI::ENV }
     sub SCALAR   { scalar %$WarmCGI::ENV }
+    # (CGI::Fast has a loop over all that looks at none.)
     sub look {
         my $name = shift;
         if ($name =~ $request) { $WarmCGI::READ{$name} = 1 }
