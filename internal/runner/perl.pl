@@ -423,7 +423,7 @@ sub next_request {
     if ($MODE eq 'reuse') { handles(); seed() }
     else                  { srand }
     utf8::decode($_) for ${^UNICODE} & 32 ? @args : ();    # -CA
-    $! = 0;    # die ends with it
+    $! = $? = 0;    # die ends with them
     return @args;
 }
 
@@ -445,7 +445,7 @@ sub be_plain {
 sub null {
     my $fd = POSIX::open('/dev/null', 2) // return;    # O_RDWR
     POSIX::dup2($fd, $_) for @_;
-    POSIX::close($fd);
+    POSIX::close($fd) if $fd > 2;    # it is 0 if that was closed
 }
 
 # place is the path of a file that was loaded by a path below the script's folder.
