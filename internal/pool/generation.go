@@ -266,7 +266,7 @@ func (g *generation) take(l line) error {
 	case "forked":
 		g.forked(pid)
 	case "late":
-		g.p.late(l.word(1), l.word(2))
+		g.p.late(g, l.word(1), l.word(2))
 	case "done":
 		code, err := l.number(1)
 		if err != nil {

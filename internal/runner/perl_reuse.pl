@@ -1,9 +1,10 @@
 # Mode reuse. The script's source stands in a loop of the main program,
-#     REQUEST: while (WarmCGI::next_in_reuse()) { ... }
+#     REQUEST: while (WarmCGI::next_in_reuse()) { local *ARGV; @ARGV = @WarmCGI::ARGS; @_ = (); ... }
 # and not in a sub or an eval: caller, $^S, local, die and __FILE__ are what they are in
 # plain CGI, and exit is the way to the loop's next round. A script that dies, dies with
 # its process: its message and its END blocks are perl's own.
-our (%WAS, $SEEDS, $STATUS, $SERVING);
+our (%WAS, $SEEDS, $STATUS, $SERVING, @ARGS);
+our $BLOCKED = POSIX::SigSet->new;    # the signals that are blocked before the first request
 
 # exit can be called where the loop can't be reached: below a sort block, in a
 # destructor. Then the process ends, as ever.
@@ -67,11 +68,12 @@ sub remember {
     local $^W = 0;
     %WAS = (
         sig => {%SIG}, inc => [@INC], umask => umask, dir => POSIX::getcwd(), locale => POSIX::setlocale(POSIX::LC_ALL()) // 'C',
-        vars => [$/, $\, $,, $;, $", $warn, $0], format => [main::format_of_stdout()],
+        vars => [$/, $\, $,, $;, $", $warn, $0, $:, $^L], format => [main::format_of_stdout()],
         layers => {map { $_ => join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers($_) } *STDIN, *STDOUT, *STDERR},
         flush => $|, errors => identity(2), control => identity(3),
     );
     open $WAS{stderr}, '>&', 2;
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), undef, $BLOCKED);
     $SEEDS = '';
     if (defined &CGI::initialize_globals) {
         no strict 'refs';
@@ -107,8 +109,9 @@ sub next_in_reuse {
         end_request();
     }
     else { remember() }
-    @main::ARGV = next_request();
-    $STATUS = 0;
+    @ARGS = next_request();
+    undef $_;
+    ($@, $^A, $STATUS) = ('', '', 0);
     $SERVING = 1;
     return 1;
 }
@@ -134,7 +137,11 @@ sub end_request {
     my $left = clean();
     POSIX::_exit($code & 255) if identity(3) ne $WAS{control};
     finished($code, $left);
+    # Anew, without what is in its buffer, and in the place where "-" and so <> find it.
+    close STDIN;
     null(0, 1);
+    local $^W = 0;
+    open STDIN, '<&=', 0;
 }
 
 # clean puts back what the request has changed. It returns what can't be.
@@ -151,6 +158,7 @@ sub clean {
     flush_all();
     POSIX::dup2(fileno $WAS{stderr}, $_) for identity(2) eq $WAS{errors} ? () : copies(2);
     ($/, $\, $,, $;, $") = @{$WAS{vars}};
+    ($:, $^L, $%, $-) = (@{$WAS{vars}}[7, 8], 0, 0);
     $0 = $WAS{vars}[6] if $0 ne $WAS{vars}[6];
     main::format_of_stdout(@{$WAS{format}}) if "@{$WAS{format}}" ne join ' ', main::format_of_stdout();
     for my $name (keys %SIG) {
@@ -161,6 +169,7 @@ sub clean {
         else                   { $SIG{$name} = 'DEFAULT' }
     }
     @INC = @{$WAS{inc}} if "@INC" ne "@{$WAS{inc}}";
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $BLOCKED);
     umask $WAS{umask};
     chdir $WAS{dir};
     POSIX::setlocale(POSIX::LC_ALL(), $WAS{locale}) if POSIX::setlocale(POSIX::LC_ALL()) ne $WAS{locale};
@@ -197,7 +206,6 @@ sub close_handles {
 # handles makes the standard handles what they were; their descriptors are right already.
 sub handles {
     local $^W = 0;
-    open STDIN, '<&=', 0;    # anew, without what is in its buffer
     tell STDIN;
     $. = 0;
     open STDOUT, '>&=', 1 if fileno STDOUT != 1;
