@@ -87,6 +87,8 @@ func (o *output) ended() error {
 	switch {
 	case p.exit.Killed != "":
 		return fmt.Errorf("%w: ended by the gateway (%s)", ErrNoOutput, p.exit.Killed)
+	case p.exit.Limit != "":
+		return fmt.Errorf("%w: %w: %s", ErrNoOutput, ErrLimit, p.overLimit())
 	case p.exit.Signal != "":
 		return fmt.Errorf("%w: died of %s", ErrNoOutput, p.exit.Signal)
 	}
