@@ -398,7 +398,7 @@ func (p *process) settle() error {
 	switch e := &p.exit; {
 	case e.Killed != "" && e.Killed != ReasonLeftBehind && (e.Signal != "" || e.Code != 0):
 		return fmt.Errorf("%w: ended by the gateway (%s)", ErrTruncated, e.Killed)
-	case e.Limit != "":
+	case e.Limit != "" && e.Signal != "":
 		return fmt.Errorf("%w: %w: %s", ErrTruncated, ErrLimit, p.overLimit())
 	case e.Signal != "" && e.Killed == "":
 		return fmt.Errorf("%w: the script died of %s", ErrTruncated, e.Signal)

@@ -180,8 +180,9 @@ type Limits struct {
 	// Beyond it the script's own request for memory fails. A warm parent loads the script within it. Default: 0.
 	Memory Size `yaml:"memory"`
 
-	// Processor time, in whole seconds (RLIMIT_CPU). Then comes SIGXCPU, and a second later SIGKILL. A reused worker
-	// has it for each request, without the SIGKILL. A warm parent has it while it loads the script. Default: 0.
+	// Processor time, in whole seconds (RLIMIT_CPU). Then comes SIGXCPU, and a second later SIGKILL. A warm parent and
+	// a reused worker have it for all their life, and are replaced when half of it is used; a script that takes
+	// longer than that to load stays in mode spawn. Default: 0.
 	CPU Duration `yaml:"cpu"`
 
 	// Processes, and threads, that the script's user may have at once, over all its scripts, with warm parents and

@@ -10,7 +10,7 @@ import (
 type Limits struct {
 	// Memory is its address space, in octets.
 	Memory int64
-	// CPU is its processor time, in whole seconds; of a reused worker, for each request.
+	// CPU is its processor time, in whole seconds.
 	CPU time.Duration
 	// Processes is how many its user may have, all together.
 	Processes int

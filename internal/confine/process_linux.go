@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -25,13 +25,13 @@ func (r *Rules) Become() error {
 	if r == nil {
 		return nil
 	}
-	for _, l := range r.rlimits(false) {
-		if err := raise(l); err != nil {
+	for _, l := range r.Limits.rlimits() {
+		if err := l.raise(); err != nil {
 			return err
 		}
 	}
-	if n := r.Limits.Processes; n > 0 { // setuid compares with it, and exec tells of that
-		if err := set(rlimit{unix.RLIMIT_NPROC, uint64(n), uint64(n), "processes"}); err != nil {
+	if r.Limits.Processes > 0 { // setuid compares with it, and exec tells of that
+		if err := errors.Join(r.Limits.processes().raise(), r.Limits.processes().set()); err != nil {
 			return err
 		}
 	}
@@ -82,98 +82,77 @@ func (u *User) verify() error {
 	return nil
 }
 
-// Bound sets the limits, as the last thing before exec. A warm parent (forks) has only a soft limit of processor time, for its
-// loading: its workers get theirs from the gateway, see [Rules.LimitCPU].
-func (r *Rules) Bound(forks bool) error {
+// Bound sets the limits, as the last thing before exec.
+func (r *Rules) Bound() error {
 	if r == nil {
 		return nil
 	}
-	for _, l := range r.rlimits(forks) {
-		if err := set(l); err != nil {
+	for _, l := range r.Limits.rlimits() {
+		if err := l.set(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// An rlimit is a limit as setrlimit has it.
 type rlimit struct {
 	resource   int
 	soft, hard uint64
 	name       string
 }
 
-const infinity = math.MaxUint64
-
 // rlimits are those of the limits, but for that of processes; that of memory comes last,
 // as the process that sets it is larger than many a script.
-func (r *Rules) rlimits(forks bool) []rlimit {
+func (l Limits) rlimits() []rlimit {
 	var all []rlimit
-	l := r.Limits
-	if l.CPU > 0 {
-		soft, hard := cpuLimits(0, l.CPU)
-		if forks {
-			hard = infinity
+	add := func(resource int, soft, hard uint64, name string) {
+		if soft > 0 {
+			all = append(all, rlimit{resource, soft, hard, name})
 		}
-		all = append(all, rlimit{unix.RLIMIT_CPU, soft, hard, "cpu"})
 	}
-	if l.Files > 0 {
-		all = append(all, rlimit{unix.RLIMIT_NOFILE, uint64(l.Files), uint64(l.Files), "files"})
-	}
-	if l.FileSize > 0 {
-		all = append(all, rlimit{unix.RLIMIT_FSIZE, uint64(l.FileSize), uint64(l.FileSize), "file_size"})
-	}
-	if l.Memory > 0 {
-		all = append(all, rlimit{unix.RLIMIT_AS, uint64(l.Memory), uint64(l.Memory), "memory"})
-	}
+	// At the soft one comes SIGXCPU, which says what has happened; at the hard one
+	// SIGKILL, for who does not listen.
+	cpu := uint64(l.CPU / time.Second)
+	add(unix.RLIMIT_CPU, cpu, cpu+1, CPU)
+	add(unix.RLIMIT_NOFILE, uint64(l.Files), uint64(l.Files), "files")
+	add(unix.RLIMIT_FSIZE, uint64(l.FileSize), uint64(l.FileSize), FileSize)
+	add(unix.RLIMIT_AS, uint64(l.Memory), uint64(l.Memory), "memory")
 	return all
 }
 
-// cpuLimits: at the soft one comes SIGXCPU, which says what has happened; at the hard one
-// SIGKILL, for who does not listen.
-func cpuLimits(used, allowed time.Duration) (soft, hard uint64) {
-	const begin = 100 * time.Millisecond // what a worker may have used for its start
-	soft = uint64((max(used-begin, 0) + allowed + time.Second - 1) / time.Second)
-	return soft, soft + 1
+func (l Limits) processes() rlimit {
+	return rlimit{unix.RLIMIT_NPROC, uint64(l.Processes), uint64(l.Processes), Processes}
 }
 
-// raise lifts a hard limit that is below, which needs root.
-func raise(l rlimit) error {
+// raise lifts a hard limit that is below, as long as that is allowed.
+func (l rlimit) raise() error {
 	var now syscall.Rlimit
-	if err := syscall.Getrlimit(l.resource, &now); err != nil {
-		return fmt.Errorf("limit of %s: %w", l.name, err)
+	err := syscall.Getrlimit(l.resource, &now)
+	if err == nil && now.Max < l.hard && mayRaise() {
+		now.Max = l.hard
+		err = syscall.Setrlimit(l.resource, &now)
 	}
-	if now.Max >= l.hard {
-		return nil
-	}
-	now.Max = l.hard
-	if err := syscall.Setrlimit(l.resource, &now); err != nil && err != syscall.EPERM {
+	if err != nil {
 		return fmt.Errorf("limit of %s: %w", l.name, err)
 	}
 	return nil
 }
 
 // set sets a limit. A lower one that the gateway has itself, and may not raise, stays.
-func set(l rlimit) error {
+func (l rlimit) set() error {
 	var now syscall.Rlimit
-	if err := syscall.Getrlimit(l.resource, &now); err != nil {
-		return fmt.Errorf("limit of %s: %w", l.name, err)
+	err := syscall.Getrlimit(l.resource, &now)
+	if err == nil {
+		hard := min(l.hard, now.Max)
+		// Not unix.Setrlimit: package syscall must know that its own change of
+		// RLIMIT_NOFILE is not to be undone by exec.
+		err = syscall.Setrlimit(l.resource, &syscall.Rlimit{Cur: min(l.soft, hard), Max: hard})
 	}
-	hard := l.hard
-	if hard > now.Max && (hard == infinity || !threadIsRoot()) {
-		hard = now.Max
-	}
-	// Not unix.Setrlimit: package syscall must know that its own change of RLIMIT_NOFILE
-	// is not to be undone by exec.
-	if err := syscall.Setrlimit(l.resource, &syscall.Rlimit{Cur: min(l.soft, hard), Max: hard}); err != nil {
+	if err != nil {
 		return fmt.Errorf("limit of %s: %w", l.name, err)
 	}
 	return nil
-}
-
-// threadIsRoot asks for this thread; see Become.
-func threadIsRoot() bool {
-	euid, _, _ := syscall.RawSyscall(syscall.SYS_GETEUID, 0, 0, 0)
-	return euid == 0
 }
 
 // DieWith has the kernel send a signal when the parent dies. A change of user takes that
@@ -188,56 +167,38 @@ func DieWith(parent int, s syscall.Signal) error {
 	return nil
 }
 
-// LimitCPU gives a process its processor time, from now on. A worker that is reused gets
-// it for each request anew, so its hard limit stays. The error [syscall.ESRCH] means that
-// the process is not there any more.
-func (r *Rules) LimitCPU(pid int, reused bool) error {
-	if r == nil || r.Limits.CPU == 0 {
-		return nil
+// CPUTime is the processor time that a process has used so far.
+func CPUTime(pid int) time.Duration {
+	var used unix.Timespec
+	if unix.ClockGettime(int32(^pid<<3|2), &used) != nil { // its CPU clock, see clock_getcpuclockid(3)
+		return 0
 	}
-	if !r.owns(pid) {
-		return syscall.ESRCH
-	}
-	used := unix.Timespec{}
-	if err := unix.ClockGettime(int32(^pid<<3|2), &used); err != nil { // its CPU clock, see clock_getcpuclockid(3)
-		return syscall.ESRCH
-	}
-	var now unix.Rlimit
-	if err := unix.Prlimit(pid, unix.RLIMIT_CPU, nil, &now); err != nil {
-		return err
-	}
-	soft, hard := cpuLimits(time.Duration(used.Nano()), r.Limits.CPU)
-	if reused {
-		hard = now.Max
-	}
-	hard = min(hard, now.Max)
-	return unix.Prlimit(pid, unix.RLIMIT_CPU, &unix.Rlimit{Cur: min(soft, hard), Max: hard}, nil)
+	return time.Duration(used.Nano())
 }
 
-// FreeCPU lifts the limit of a warm parent that has loaded its script.
-func (r *Rules) FreeCPU(pid int) error {
-	if r == nil || r.Limits.CPU == 0 {
-		return nil
+// Look has f look at the processes of the rules' user, in /proc: as root may not where it
+// lacks CAP_SYS_PTRACE, as in many a container. Of the thread's identity only that for
+// files changes, so nobody gets hold of it meanwhile.
+func (r *Rules) Look(f func()) {
+	u := r.RunsAs()
+	if u == nil || u.UID == 0 {
+		f()
+		return
 	}
-	if !r.owns(pid) {
-		return syscall.ESRCH
+	runtime.LockOSThread()
+	was := func(trap, id uintptr) uintptr {
+		old, _, _ := syscall.RawSyscall(trap, id, 0, 0)
+		return old
 	}
-	var now unix.Rlimit
-	if err := unix.Prlimit(pid, unix.RLIMIT_CPU, nil, &now); err != nil {
-		return err
+	gid := was(syscall.SYS_SETFSGID, uintptr(u.GID))
+	uid := was(syscall.SYS_SETFSUID, uintptr(u.UID))
+	f()
+	was(syscall.SYS_SETFSUID, uid)
+	was(syscall.SYS_SETFSGID, gid)
+	const ask = ^uintptr(0)
+	if was(syscall.SYS_SETFSUID, ask) == uid && was(syscall.SYS_SETFSGID, ask) == gid {
+		runtime.UnlockOSThread() // otherwise the thread ends with its goroutine
 	}
-	now.Cur = now.Max
-	return unix.Prlimit(pid, unix.RLIMIT_CPU, &now, nil)
-}
-
-// owns is cheap: the owner of a process' folder is its effective user, or root where its
-// memory is not to be read.
-func (r *Rules) owns(pid int) bool {
-	if r.User == nil {
-		return true
-	}
-	var st syscall.Stat_t
-	return syscall.Stat("/proc/"+strconv.Itoa(pid), &st) == nil && st.Uid == r.User.UID
 }
 
 // Kill sends a signal to the process group of a worker.
@@ -271,20 +232,45 @@ func realUID(pid int) (uint32, error) {
 
 // Lower tells which limits the gateway's own are below, and may not be raised.
 func (l Limits) Lower() []string {
-	if os.Geteuid() == 0 {
+	var low []string
+	if mayRaise() {
 		return nil
 	}
-	var low []string
-	r := &Rules{Limits: l}
-	all := r.rlimits(true)
-	if l.Processes > 0 {
-		all = append(all, rlimit{unix.RLIMIT_NPROC, uint64(l.Processes), uint64(l.Processes), "processes"})
-	}
-	for _, w := range all {
+	for _, w := range append(l.rlimits(), l.processes()) {
 		var now syscall.Rlimit
 		if syscall.Getrlimit(w.resource, &now) == nil && now.Max < w.soft {
 			low = append(low, w.name)
 		}
 	}
 	return low
+}
+
+func mayRaise() bool { return has(unix.CAP_SYS_RESOURCE) }
+
+// lacks names a capability that root needs to run scripts as another user, and has not: a
+// container or a service's settings may have taken it.
+func lacks() string {
+	for _, c := range []struct {
+		name   string
+		number int
+	}{
+		{"CAP_SETUID", unix.CAP_SETUID}, {"CAP_SETGID", unix.CAP_SETGID}, // to become it
+		{"CAP_KILL", unix.CAP_KILL},   // to end it
+		{"CAP_CHOWN", unix.CAP_CHOWN}, // to give it the script's socket
+	} {
+		if !has(c.number) {
+			return c.name
+		}
+	}
+	return ""
+}
+
+// has asks for a capability of the calling thread.
+func has(capability int) bool {
+	var data [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if unix.Capget(&header, &data[0]) != nil {
+		return false
+	}
+	return data[capability/32].Effective&(1<<(capability%32)) != 0
 }

@@ -5,6 +5,7 @@ package confine
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 // Supported: this platform can confine.
@@ -13,10 +14,10 @@ const Supported = false
 var errPlatform = errors.New("user and limits need Linux")
 
 // Become fails: see the one for Linux.
-func (r *Rules) Become() error { return r.Bound(false) }
+func (r *Rules) Become() error { return r.Bound() }
 
 // Bound fails where there is something to hold to.
-func (r *Rules) Bound(bool) error {
+func (r *Rules) Bound() error {
 	if r == nil {
 		return nil
 	}
@@ -26,14 +27,16 @@ func (r *Rules) Bound(bool) error {
 // DieWith does nothing: there is no parent-death signal here.
 func DieWith(int, syscall.Signal) error { return nil }
 
-// LimitCPU has nothing to do, as nothing is confined here.
-func (r *Rules) LimitCPU(int, bool) error { return nil }
+// CPUTime is not known here.
+func CPUTime(int) time.Duration { return 0 }
 
-// FreeCPU has nothing to do either.
-func (r *Rules) FreeCPU(int) error { return nil }
+// Look has f look at processes, of which only Linux tells.
+func (r *Rules) Look(f func()) { f() }
 
 // Kill sends a signal to a process group.
 func (r *Rules) Kill(group int, s syscall.Signal) error { return syscall.Kill(-group, s) }
 
 // Lower: nothing is limited here.
 func (l Limits) Lower() []string { return nil }
+
+func lacks() string { return "" }

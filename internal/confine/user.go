@@ -58,6 +58,9 @@ func Lookup(text string) (*User, error) {
 		}
 		return nil, fmt.Errorf("%w (it is %s)", ErrNotRoot, nameOf(self))
 	}
+	if name := lacks(); name != "" && u.UID != 0 {
+		return nil, fmt.Errorf("%w (it is root without %s)", ErrNotRoot, name)
+	}
 	return u, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
 	"warmcgi/internal/runner"
 	"warmcgi/internal/shim"
 )
@@ -75,8 +76,8 @@ func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generatio
 	if g.dir, err = os.MkdirTemp(p.set.dir, "s"); err != nil {
 		return nil, err
 	}
-	if g.ln, err = listen(filepath.Join(g.dir, "s")); err != nil {
-		os.Remove(g.dir)
+	if g.ln, err = p.listen(g.dir); err != nil {
+		os.RemoveAll(g.dir)
 		return nil, err
 	}
 	if err := g.exec(); err != nil {
@@ -135,6 +136,7 @@ func (g *generation) order() error {
 	o := shim.Order{
 		Version: shim.Version, Script: p.script.File, Dir: p.script.Dir, Mode: string(g.mode),
 		Argv: p.program.Argv, Runner: p.settings.Runner, Env: p.env,
+		Confine: p.confine, Gateway: os.Getpid(), Socket: filepath.Join(g.dir, "s"),
 	}
 	if p.program.Language != nil {
 		o.Language = p.program.Language.Name
@@ -148,7 +150,7 @@ func (g *generation) order() error {
 		captured = "accept"
 	}
 	words := []string{"version", "1", "cookie", g.cookie, "mode", string(g.mode), "script", p.script.File,
-		"socket", filepath.Join(g.dir, "s"), "captured", captured}
+		"socket", o.Socket, "captured", captured}
 	for _, m := range p.settings.Preload {
 		words = append(words, "preload", m)
 	}
@@ -249,6 +251,9 @@ func (g *generation) take(l line) error {
 	}
 	switch l.verb {
 	case "forked":
+		if len(g.workers) > maxWorkers {
+			return fmt.Errorf("it names more than %d workers", maxWorkers)
+		}
 		g.forked(pid)
 	case "late":
 		g.p.late(l.word(1), l.word(2))
@@ -286,7 +291,12 @@ func (g *generation) checkLoaded() string {
 	if buffered(g.in) == 0 {
 		return "reads standard input while it is loaded"
 	}
-	return unsafeToFork(g.pid)
+	if g.p.spent(g.pid) {
+		return "takes more than half of its processor time to be loaded (" + g.p.confine.Describe(confine.CPU) + ")"
+	}
+	var why string
+	g.p.confine.Look(func() { why = unsafeToFork(g.pid) })
+	return why
 }
 
 // loadFailed: the runner or the shim could not load the script.

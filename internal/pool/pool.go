@@ -4,7 +4,8 @@
 //
 // It guarantees what package cgi does for a spawned script, and that
 //
-//   - a request is only ever given to a live child of the script's warm parent;
+//   - a request is only ever given to a live child of the script's warm parent, which runs
+//     as the user and under the limits of the request;
 //   - a worker gets a request only when the one before is known to be complete;
 //   - code that was changed on disk answers no request that comes later (files that a
 //     script has loaded: half a second later);
@@ -23,6 +24,7 @@ import (
 	"time"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
 	"warmcgi/internal/runner"
 )
 
@@ -52,6 +54,7 @@ type Pool struct {
 	script   cgi.Script // Args are those of the first request, and are not used
 	settings *cgi.Workers
 	env      []string
+	confine  *confine.Rules
 	program  *runner.Program
 	metrics  *scriptMetrics
 
@@ -98,7 +101,7 @@ const (
 
 func newPool(s *Set, req *cgi.Request, program *runner.Program) *Pool {
 	p := &Pool{
-		set: s, script: req.Script, settings: req.Workers, env: req.Env, program: program,
+		set: s, script: req.Script, settings: req.Workers, env: req.Env, confine: req.Confine, program: program,
 		metrics: s.metrics.of(req.Script.Name), state: Cold, ceiling: cgi.ModeWarm,
 		old: map[*generation]bool{}, waiters: list.New(), answered: map[cgi.Mode]int64{}, hints: map[string]*hint{},
 	}
@@ -249,7 +252,7 @@ func (p *Pool) ready(g *generation) {
 	p.retireLocked(p.gen)
 	p.gen, p.failures = g, 0
 	p.state, p.why = Ready, p.demoted
-	g.pss = memoryOf(g.pid)
+	g.pss = p.memoryOf(g.pid)
 	p.set.c.Log.Info("script is warm", "script", p.script.Name, "mode", string(g.mode),
 		"took", time.Since(g.began).Round(time.Millisecond).String(), "files", len(g.files.stamps))
 	p.refill(g)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
 )
 
 // Config sets up a [Set].
@@ -60,6 +61,7 @@ type Set struct {
 type key struct {
 	file, interpreter string
 	settings          *cgi.Workers
+	confine           *confine.Rules
 }
 
 // refusal says why a script has no pool, as long as it stays the same.
@@ -109,7 +111,7 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 	if w == nil || w.Mode == cgi.ModeSpawn {
 		return nil
 	}
-	k := key{req.Script.File, req.Script.Interpreter, w}
+	k := key{req.Script.File, req.Script.Interpreter, w, req.Confine}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.pools[k]; p != nil {
@@ -241,7 +243,7 @@ func (g *generation) killAll() {
 		syscall.Kill(-g.pid, syscall.SIGKILL)
 	}
 	for pid := range g.workers {
-		syscall.Kill(-pid, syscall.SIGKILL)
+		g.p.confine.Kill(pid, syscall.SIGKILL)
 	}
 }
 
@@ -302,11 +304,12 @@ func (p *Pool) tend(now time.Time) {
 		}
 		for pid, w := range g.workers {
 			if (w.state == returning || w.state == leaving) && now.Sub(w.since) > stuckTime {
-				syscall.Kill(-pid, syscall.SIGKILL)
+				p.confine.Kill(pid, syscall.SIGKILL)
 			}
 		}
 	}
 	if g := p.gen; g != nil {
+		p.renew(g)
 		p.trim(g, now)
 		p.refill(g)
 	}
@@ -350,7 +353,7 @@ func (p *Pool) weigh() {
 	}
 	p.mu.Unlock()
 	for _, pid := range pids {
-		m := memoryOf(pid)
+		m := p.memoryOf(pid)
 		p.mu.Lock()
 		if w := g.workers[pid]; w != nil {
 			w.memory = m

@@ -71,9 +71,10 @@ func (g *generation) acceptAll() {
 	}
 	for {
 		var fd, pid int
+		var uid uint32
 		var aerr error
 		err := c.Read(func(l uintptr) bool {
-			fd, pid, aerr = accept(int(l))
+			fd, pid, uid, aerr = accept(int(l))
 			return aerr != syscall.EAGAIN
 		})
 		if err != nil {
@@ -81,6 +82,10 @@ func (g *generation) acceptAll() {
 		}
 		switch aerr {
 		case nil:
+			if u := g.p.confine.RunsAs(); u != nil && uid != u.UID {
+				syscall.Close(fd) // nobody but the user's processes may be here at all
+				continue
+			}
 			g.connected(fd, pid)
 		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
 			g.p.set.c.Log.Error("can't accept a worker's connection", "script", g.p.script.Name, "err", aerr)
@@ -225,6 +230,7 @@ func (w *worker) worn(now time.Time) bool {
 	s := w.g.p.settings
 	return w.most > 0 && w.requests >= w.most ||
 		!w.until.IsZero() && now.After(w.until) ||
+		w.g.reuses() && w.g.p.spent(w.pid) ||
 		s.Memory > 0 && w.memory > s.Memory
 }
 
@@ -294,7 +300,7 @@ func (g *generation) exited(pid int, e cgi.Exit) {
 	stderr := w.stderr
 	g.endIfEmptyLocked()
 	if w.left != "" {
-		go endGroup(pid) // ends with the group, or by SIGKILL
+		go p.endGroup(pid) // ends with the group, or by SIGKILL
 	}
 	p.refill(g)
 	p.mu.Unlock()
@@ -336,12 +342,12 @@ func (w *worker) free() {
 }
 
 // endGroup ends what a reused worker has left behind: TERM, then KILL.
-func endGroup(pgid int) {
+func (p *Pool) endGroup(pgid int) {
 	for range 50 {
-		if syscall.Kill(-pgid, syscall.SIGTERM) != nil {
+		if p.confine.Kill(pgid, syscall.SIGTERM) != nil {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	syscall.Kill(-pgid, syscall.SIGKILL)
+	p.confine.Kill(pgid, syscall.SIGKILL)
 }

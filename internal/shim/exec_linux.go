@@ -40,7 +40,7 @@ func execute(o *Order, text []byte) error {
 		return err
 	}
 	argv := append(append([]string{}, o.Argv...), fmt.Sprintf("/proc/self/fd/%d", runnerFD))
-	if err := bound(o, true, argv); err != nil {
+	if err := bound(o, argv); err != nil {
 		return err
 	}
 	// Without an interpreter the text is a program.

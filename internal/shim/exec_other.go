@@ -23,7 +23,7 @@ func execute(o *Order, text []byte) error {
 		return err
 	}
 	argv := append(append([]string{}, o.Argv...), f.Name())
-	if err := bound(o, true, argv); err != nil {
+	if err := bound(o, argv); err != nil {
 		return err
 	}
 	if err := syscall.Exec(argv[0], argv, o.Env); err != nil {

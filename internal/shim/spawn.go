@@ -30,7 +30,7 @@ func spawn(o *Order) (step string, err error) {
 	if err := confine.DieWith(o.Gateway, syscall.SIGKILL); err != nil {
 		return "gateway", err
 	}
-	if err := bound(o, false, o.Argv); err != nil {
+	if err := bound(o, o.Argv); err != nil {
 		return "limits", err
 	}
 	return "", syscall.Exec(o.Argv[0], o.Argv, o.Env)
@@ -85,9 +85,9 @@ func (e *stepError) Unwrap() error {
 
 // bound sets the limits, the last thing before exec. What exec allocates has to be there
 // by then, as this process is larger than a limit of memory may be.
-func bound(o *Order, forks bool, argv []string) error {
+func bound(o *Order, argv []string) error {
 	if o.Confine.Limited() && o.Confine.Limits.Memory > 0 {
 		reserve(argv, o.Env)
 	}
-	return o.Confine.Bound(forks)
+	return o.Confine.Bound()
 }
