@@ -30,15 +30,25 @@ func (r *Rules) Become() error {
 			return err
 		}
 	}
-	if r.Limits.Processes > 0 { // setuid compares with it, and exec tells of that
-		if err := errors.Join(r.Limits.processes().raise(), r.Limits.processes().set()); err != nil {
+	n := r.Limits.processes()
+	if n.soft > 0 && r.User != nil {
+		// setuid compares the processes that are there already, without this one, and exec
+		// tells of it.
+		before := n
+		before.soft--
+		if err := errors.Join(n.raise(), before.set()); err != nil {
 			return err
 		}
 	}
-	if r.User == nil {
-		return nil
+	if r.User != nil {
+		if err := r.User.become(); err != nil {
+			return err
+		}
 	}
-	return r.User.become()
+	if n.soft > 0 {
+		return n.set()
+	}
+	return nil
 }
 
 func (u *User) become() error {

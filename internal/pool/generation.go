@@ -151,6 +151,9 @@ func (g *generation) order() error {
 	}
 	words := []string{"version", "1", "cookie", g.cookie, "mode", string(g.mode), "script", p.script.File,
 		"socket", o.Socket, "captured", captured}
+	if p.confine != nil && p.confine.Limits.Processes > 0 {
+		words = append(words, "processes", itoa(p.confine.Limits.Processes))
+	}
 	for _, m := range p.settings.Preload {
 		words = append(words, "preload", m)
 	}
@@ -314,7 +317,11 @@ func (g *generation) fail(why string) {
 }
 
 // kill ends the warm parent; it takes its workers with it, see docs/worker-protocol.md.
-func (g *generation) kill() { g.proc.Signal(syscall.SIGTERM) }
+// One that does not listen is killed.
+func (g *generation) kill() {
+	g.proc.Signal(syscall.SIGTERM)
+	time.AfterFunc(killTime, func() { g.proc.Kill() }) // knows when it has been waited for
+}
 
 // parentEnded: without a warm parent nobody waits for its workers but us. It returns how
 // the warm parent ended.

@@ -35,6 +35,8 @@ const (
 	promoteTime  = time.Minute
 	// loadTime is how long a script may take to load.
 	loadTime = 30 * time.Second
+	// killTime is between SIGTERM and SIGKILL for a warm parent.
+	killTime = 2 * time.Second
 	// backoff and maxBackoff are between the attempts to load a script that fails.
 	backoff    = time.Second
 	maxBackoff = 5 * time.Minute

@@ -235,6 +235,7 @@ module WarmCGI
         end
         while wanted > 0
           begin
+            room? if @order['processes']
             pid = fork
           rescue SystemCallError
             break # a limit of processes; the dead have to be waited for
@@ -246,6 +247,13 @@ module WarmCGI
           @control.syswrite("forked #{pid}\n")
         end
       end
+    end
+
+    # room? raises where a process can't be made. Kernel#fork itself would try again for ever, and we would reap nothing.
+    def room?
+      pid = syscall(SYS_CLONE, 17, 0, 0, 0, 0) # with SIGCHLD, as fork
+      syscall(SYS_EXIT_GROUP, 0) if pid == 0
+      syscall(SYS_WAIT4, pid, 0, 0, 0)
     end
 
     def reap(workers)
