@@ -254,10 +254,9 @@ func (g *generation) take(l line) error {
 	}
 	switch l.verb {
 	case "forked":
-		if len(g.workers) > maxWorkers {
+		if !g.forked(pid) {
 			return fmt.Errorf("it names more than %d workers", maxWorkers)
 		}
-		g.forked(pid)
 	case "late":
 		g.p.late(l.word(1), l.word(2))
 	case "done":

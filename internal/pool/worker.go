@@ -123,12 +123,15 @@ func (g *generation) connected(fd, pid int) {
 
 func (g *generation) reuses() bool { return g.mode == cgi.ModeReuse }
 
-// forked: the warm parent names a child.
-func (g *generation) forked(pid int) {
+// forked: the warm parent names a child. It reports whether there may be one more.
+func (g *generation) forked(pid int) bool {
 	p := g.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := g.workers[pid]
+	if w == nil && len(g.workers) >= maxWorkers {
+		return false
+	}
 	if w == nil {
 		w = g.newWorker(pid)
 	}
@@ -139,6 +142,7 @@ func (g *generation) forked(pid int) {
 	if w.conn >= 0 && w.state == starting {
 		g.arrive(w)
 	}
+	return true
 }
 
 // newWorker is called by whichever comes first. The caller must hold p.mu.
