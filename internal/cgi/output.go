@@ -179,7 +179,7 @@ func (o *output) Close() error {
 	p.taken.Store(true)
 	p.unwatch()
 	// Of an announced length, nobody has to read up to the EOF.
-	whole := o.err == io.EOF || o.left == 0
+	whole := o.err == io.EOF || o.left == 0 || p.saidDone()
 	if !whole && p.req.Disconnect == Kill && !p.tryReap() {
 		p.kill(ReasonDisconnect)
 	}

@@ -176,6 +176,16 @@ func (p *process) hasExited() bool {
 	}
 }
 
+// saidDone: a worker has finished the request, and is on its way to its end.
+func (p *process) saidDone() bool {
+	select {
+	case <-p.done: // nil, which is never ready, where it is no worker
+		return true
+	default:
+		return false
+	}
+}
+
 // waitFor waits up to d for the exit.
 func (p *process) waitFor(d time.Duration) bool {
 	if p.tryReap() {
