@@ -197,7 +197,9 @@ func TestLimitsHoldFromTheFirstInstruction(t *testing.T) {
 // Go raises its own limit of open files. A script must not have that, limits or not.
 func TestWithoutALimitOfFilesTheGatewaysOwnIsLeft(t *testing.T) {
 	s := newSpawn(t)
-	ask := func(l confine.Limits) string { return s.sh(t, confine.New(nil, l), "ulimit -Sn; ulimit -Hn; ulimit -v").mustAnswer() }
+	ask := func(l confine.Limits) string {
+		return s.sh(t, confine.New(nil, l), "ulimit -Sn; ulimit -Hn; ulimit -v").mustAnswer()
+	}
 	assert.Equal(t, ask(confine.Limits{}), ask(harmless))
 }
 

@@ -370,7 +370,9 @@ func TestAWarmParentThatLiesHasNobodyElseKilled(t *testing.T) {
 	})
 	p.mu.Lock()
 	g := p.gen
+	g.workers[pid].state, g.workers[pid].since = leaving, time.Time{} // it is late
 	p.mu.Unlock()
+	p.tend(time.Now())
 	g.killAll()
 	time.Sleep(20 * time.Millisecond)
 	assert.NoError(t, syscall.Kill(pid, 0))

@@ -60,12 +60,14 @@ class Order:
         while len(data) < rest:
             data += os.read(CONTROL, rest - len(data)) or os._exit(1)
         words = data[:-2].split(b'\0')
-        first, self.preload, self.late = {}, [], []
+        first, self.preload, self.late, self.variables = {}, [], [], set()
         for name, value in zip(words[::2], map(os.fsdecode, words[1::2])):
             if name == b'preload':
                 self.preload.append(value)
             elif name == b'late':
                 self.late.append(value.partition('=')[::2])
+            elif name == b'variable':
+                self.variables.add(value)
             else:
                 first[name] = value
         self.version, self.cookie = first.get(b'version'), first.get(b'cookie', '')
