@@ -398,18 +398,20 @@ sub copies { $_[0], @COPIES ? map $_->[1], grep $_->[0] == $_[0], @COPIES : () }
 sub next_request {
     my $fd = connection();
     my @pairs = pairs($fd) or POSIX::_exit(0);
-    my (@args, %gone, $name, $value);
-    @gone{keys %$ENV} = ();
+    my (@args, $name, $value);
+    my $names = 0;
     for (my $i = 0; $i < $#pairs; $i += 2) {
         ($name, $value) = @pairs[$i, $i + 1];
         if (ord $name == 61) { push @args, $value if $name eq '=arg'; next }
-        $ENV->{$name} = $value if !defined $ENV->{$name} || $ENV->{$name} ne $value;
-        delete $gone{$name};
+        $ENV->{$name} = $value if ($ENV->{$name} // "\0") ne $value;
+        ++$names;
     }
-    delete $ENV->{$_} for keys %gone;
+    if (keys %$ENV != $names) {    # some are of another request, or of the parent's
+        my %given = @pairs;
+        delete $ENV->{$_} for grep !exists $given{$_}, keys %$ENV;
+    }
     POSIX::dup2($fd, $_) for copies(1);
-    if    ($ENV->{CONTENT_LENGTH}) { POSIX::dup2($fd, $_) for copies(0) }
-    elsif ($MODE eq 'reuse')       { null(copies(0)) }
+    if ($ENV->{CONTENT_LENGTH}) { POSIX::dup2($fd, $_) for copies(0) }
     POSIX::close($fd);
     for (keys %SEEN) {
         be_plain($_, @args) if ($ENV->{$_} // "\0") ne ($SEEN{$_} // "\0");
