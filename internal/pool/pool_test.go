@@ -228,7 +228,7 @@ func TestAScriptThatWritesWhatItLoadsIsSpawnedWithTheReason(t *testing.T) {
 	s := newSite(t, nil)
 	text := `#!/usr/bin/perl
 use FindBin; use lib $FindBin::Bin;
-BEGIN { open my $f, '>', "$FindBin::Bin/Made.pm"; print $f '1;'; close $f }
+BEGIN { open my $f, '>', "$FindBin::Bin/$$"; print $f '1;'; close $f; rename "$FindBin::Bin/$$", "$FindBin::Bin/Made.pm" }
 use Made;
 print "Content-Type: text/plain\n\nbody";
 `
