@@ -33,8 +33,9 @@ type generation struct {
 	ln      *os.File // the script's socket: net's listeners can't be accepted from by hand
 	control *os.File
 	cookie  string
-	proc    *os.Process
+	proc    *os.Process // the shim; its pid is that of the warm parent, too, where it has no limits
 	pid     int
+	handed  chan int // the warm parent, where it is another process than the shim
 	log     *cgi.Stderr
 	in, out *os.File // our ends of the warm parent's descriptors 0 and 1, while it loads
 	files   *files
@@ -189,6 +190,11 @@ func (g *generation) run() {
 	ended := make(chan string, 1)
 	go func() { // ends with the warm parent
 		state, err := g.proc.Wait()
+		if state.Success() {
+			if pid, ok := <-g.handed; ok { // the shim has made the warm parent, and is done
+				state, err = waitFor(pid)
+			}
+		}
 		ended <- g.parentEnded(state, err)
 	}()
 	err := g.read()
