@@ -126,6 +126,23 @@ func TestTheTreeOfAProcessHoldsItsChildren(t *testing.T) {
 	assert.Positive(t, u.memory)
 }
 
+func TestWhatAServerLeavesBehindEndsWithItsGroup(t *testing.T) {
+	g := newCgroup("test")
+	if g == nil {
+		t.Skip("no cgroup to be had: this needs root and version 2 groups")
+	}
+	if _, err := os.Stat(g.dir + "/cgroup.kill"); err != nil {
+		g.remove()
+		t.Skip("the kernel is older than 5.14")
+	}
+	s := &server{output: &output{}, group: g}
+	require.NoError(t, s.start("setsid", "-f", "sleep", "20"))
+	procs := func() string { b, _ := os.ReadFile(g.dir + "/cgroup.procs"); return string(b) }
+	require.Eventually(t, func() bool { return procs() != "" }, 5*time.Second, 10*time.Millisecond)
+	s.stop()
+	assert.NoDirExists(t, g.dir)
+}
+
 func TestCPUOfChildrenThatWereWaitedForCounts(t *testing.T) {
 	before, err := cpuTicks(os.Getpid())
 	require.NoError(t, err)
@@ -195,15 +212,20 @@ func TestEachGoalIsNamedWithWhatWasMeasured(t *testing.T) {
 		figures("nethttp", "perl-form", 100, 1, 0), figures("lighttpd", "perl-form", 90, 1, 0), figures("mod_perl", "perl-form", 10000, 1, 0),
 	}
 	var out strings.Builder
-	printGoals(&out, options{Connections: 16}, results)
+	workloads := []string{"perl-form", "ruby-form"}
+	printGoals(&out, options{Connections: 16, Workloads: workloads}, results)
 	assert.Contains(t, out.String(), "warmcgi-warm perl-form: 15.00 times the requests/s of nethttp, at 0.067 of its CPU (goal: at least 15): met\n")
 	assert.Contains(t, out.String(), "warmcgi-reuse perl-form: 2.00 times the CPU per request of mod_perl (goal: at most 1): MISSED\n")
 	assert.Contains(t, out.String(), "warmcgi-warm ruby-form: not measured\n")
 	assert.NotContains(t, out.String(), "p50")
+	assert.NotContains(t, out.String(), "python")
 	out.Reset()
-	printGoals(&out, options{Connections: 1}, results)
+	printGoals(&out, options{Connections: 1, Workloads: workloads}, results)
 	assert.Contains(t, out.String(), "warmcgi-warm perl-form: p50 4ms over the 1ms of warmcgi-reuse (goal: at most 3ms): MISSED\n")
-	assert.NotContains(t, out.String(), "requests/s")
+	assert.NotContains(t, out.String(), "times the requests/s")
+	out.Reset()
+	printGoals(&out, options{Connections: 16, Workloads: []string{"c"}}, results)
+	assert.Empty(t, out.String())
 }
 
 func TestAHistogramIsReadForTheMeasuredTimeAlone(t *testing.T) {

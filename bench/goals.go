@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -39,16 +41,24 @@ var goals = []goal{
 // printGoals names each goal with what was measured. It judges a quiet machine; a busy
 // one distorts requests per second.
 func printGoals(out io.Writer, o options, all []*result) {
-	all = measured(all)
-	fmt.Fprintf(out, "\ngoals, at %d connections:\n\n", o.Connections)
+	var lines []string
 	for _, g := range goals {
-		if (g.kind == latencyOver) == (o.Connections == 1) {
-			fmt.Fprintln(out, "  "+g.report(all))
+		if (g.kind == latencyOver) == (o.Connections == 1) && slices.Contains(o.Workloads, g.workload) {
+			lines = append(lines, g.report(measured(all)))
 		}
 	}
-	if o.Connections > 1 {
-		fmt.Fprintln(out, "  (those of latency: --connections 1)")
+	if len(lines) == 0 {
+		return
 	}
+	fmt.Fprintf(out, "\ngoals, at %d connections (%s):\n\n  %s\n", o.Connections, others(o), strings.Join(lines, "\n  "))
+}
+
+// others says how the goals are measured that this run is not for.
+func others(o options) string {
+	if o.Connections == 1 {
+		return "those of requests/s and CPU: --connections 16"
+	}
+	return "those of latency: --connections 1"
 }
 
 func (g goal) report(all []*result) string {

@@ -68,8 +68,9 @@ Alias /cgi-bin/ SCRIPTS/
 	return s, s.start(bin, "-D", "FOREGROUND", "-f", conf)
 }
 
-// startGunicorn has the script's function in a WSGI application, with sync workers: they
-// are its fastest, though they close the connection behind each answer.
+// startGunicorn has the script's function in a WSGI application, with its default, the sync
+// workers: one request at a time, as in mode reuse. They close the connection behind each
+// answer.
 func startGunicorn(_ context.Context, t task) (*server, error) {
 	bin, err := find("gunicorn", "gunicorn")
 	if err != nil {

@@ -90,7 +90,7 @@ func (o *output) ended() error {
 	case p.exit.Limit != "":
 		return fmt.Errorf("%w: %w: %s", ErrNoOutput, ErrLimit, p.overLimit())
 	case p.exit.Signal != "":
-		return fmt.Errorf("%w: died of %s", ErrNoOutput, p.exit.Signal)
+		return fmt.Errorf("%w: %w", ErrNoOutput, &Died{p.exit.Signal})
 	}
 	return fmt.Errorf("%w: exit status %d", ErrNoOutput, p.exit.Code)
 }

@@ -411,7 +411,7 @@ func (p *process) settle() error {
 	case e.Limit != "" && e.Signal != "":
 		return fmt.Errorf("%w: %w: %s", ErrTruncated, ErrLimit, p.overLimit())
 	case e.Signal != "" && e.Killed == "":
-		return fmt.Errorf("%w: the script died of %s", ErrTruncated, e.Signal)
+		return fmt.Errorf("%w: the script %w", ErrTruncated, &Died{e.Signal})
 	}
 	return nil
 }

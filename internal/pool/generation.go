@@ -161,6 +161,9 @@ func (g *generation) order() error {
 	for _, name := range requestVariables(p.vars, p.env) {
 		words = append(words, "variable", name)
 	}
+	for _, v := range p.env {
+		words = append(words, "env", v)
+	}
 	for _, m := range p.settings.Preload {
 		words = append(words, "preload", m)
 	}
@@ -287,7 +290,7 @@ func (g *generation) take(l line) error {
 			return fmt.Errorf("it names more than %d workers", maxWorkers)
 		}
 	case "late":
-		g.p.late(l.word(1), l.word(2))
+		g.p.late(g, l.word(1), l.word(2))
 	case "done":
 		code, err := l.number(1)
 		if err != nil {

@@ -320,7 +320,7 @@ func (g *generation) exited(pid int, e cgi.Exit) {
 // describe says how a process ended.
 func describe(e cgi.Exit) string {
 	if e.Signal != "" {
-		return "died of " + e.Signal
+		return (&cgi.Died{Signal: e.Signal}).Error()
 	}
 	return "exit status " + strconv.Itoa(e.Code)
 }
