@@ -17,6 +17,7 @@ our (@STANDARD, @COPIES);         # what 0, 1 and 2 are; pairs: one of them, and
 our ($ENV, %SET);                 # the real %ENV; what loading set in it
 our (%READ, %SEEN);               # what loading read of it: a request's variables, and others with their values
 our $UMASK = umask;
+our @RANDOM;                      # the random numbers that are next
 our @COMMAND = do { open my $h, '<:raw', '/proc/self/cmdline'; split /\0/, <$h> // '' };
 our (%LOADED, @DATA);             # %INC at the fork; handles DATA
 our %CHILDREN;                    # of the warm parent
@@ -207,7 +208,16 @@ sub report {
         say_line('unsafe', word('replaces standard ' . (qw(input output error))[$_] . ' while it is loaded')) if $STANDARD[$_] ne identity($_);
     }
     say_line('unsafe', word("reads $_ while it is loaded")) for sort keys %READ;
+    say_line('unsafe', word('draws random numbers while it is loaded')) if draws();
     if ($MODE eq 'reuse' && $ORDER{captured} ne 'accept') { say_line('captured', word($_)) for captured() }
+}
+
+# draws reports whether loading has drawn random numbers, which all requests would share.
+# Net::SSLeay draws one for OpenSSL, to which it makes no difference, and SNMP_util none,
+# but it seeds.
+sub draws {
+    my $next = rand;
+    return $next != $RANDOM[0] && !$INC{'SNMP_util.pm'} && !($INC{'Net/SSLeay.pm'} && $next == $RANDOM[1]);
 }
 
 # each_stash calls a function with the name and the hash of each package.
@@ -507,6 +517,9 @@ sub start {
     delete $main::{'POSIX::'} if $POSIX;
     order();
     keep_errors();
+    my $seed = srand;
+    @RANDOM = (rand, rand);
+    srand $seed;
     watch_env();
     preload();
 }

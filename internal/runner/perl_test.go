@@ -4,6 +4,7 @@ package runner
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -147,7 +148,7 @@ const perlRandom = `use File::Temp 'tempfile'; my ($h, $n) = tempfile(UNLINK => 
 
 func TestPerlRandomNumbersAndNamesDifferBetweenRequests(t *testing.T) {
 	for _, mode := range []string{"warm", "reuse"} {
-		for _, text := range []string{perlRandom, "BEGIN { rand } " + perlRandom, "srand(1) if 0; " + perlRandom} {
+		for _, text := range []string{perlRandom, "BEGIN { our $x = sub { rand } } " + perlRandom, "srand(1) if 0; " + perlRandom} {
 			p := start(t, perlScript(t, "", text), setup{mode: mode})
 			p.ready(t)
 			seen := map[string]bool{}
@@ -159,6 +160,38 @@ func TestPerlRandomNumbersAndNamesDifferBetweenRequests(t *testing.T) {
 			}
 			assert.Len(t, seen, 15)
 		}
+	}
+}
+
+func TestPerlScriptThatDrawsRandomNumbersWhileItIsLoadedIsUnsafe(t *testing.T) {
+	for _, text := range []string{"BEGIN { our $token = rand } print $token", "use lib '.'; use Token; print Token::token()", "BEGIN { srand 42 } print rand"} {
+		c := perlCase{text: text, files: map[string]string{"Token.pm": "package Token; my $token = int rand 1e9; sub token { $token } 1;"}}
+		p := start(t, c.script(t), setup{})
+		p.ready(t)
+		assert.Equal(t, []string{"draws random numbers while it is loaded"}, p.unsafe, text)
+	}
+}
+
+func TestPerlUUIDsDifferBetweenRequests(t *testing.T) {
+	if err := exec.Command("/usr/bin/perl", "-MData::UUID", "-MUUID::Tiny", "-e1").Run(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("libdata-uuid-perl and libuuid-tiny-perl are missing")
+		}
+		t.Skip("libdata-uuid-perl and libuuid-tiny-perl are missing")
+	}
+	for _, mode := range []string{"warm", "reuse"} {
+		p := start(t, perlScript(t, "", `use Data::UUID; use UUID::Tiny ':std'; our $early; BEGIN { $early = Data::UUID->new }
+print join ' ', Data::UUID->new->create_str, $early->create_str, create_uuid_as_string(UUID_V1), create_uuid_as_string(UUID_V4)`), setup{mode: mode})
+		p.ready(t)
+		assert.Empty(t, p.unsafe)
+		seen := map[string]bool{}
+		for range 5 {
+			for _, word := range strings.Fields(p.ask(t, request{}).out) {
+				assert.False(t, seen[word], "%s: %s again", mode, word)
+				seen[word] = true
+			}
+		}
+		assert.Len(t, seen, 20)
 	}
 }
 
