@@ -126,6 +126,8 @@ var perlIdioms = []perlCase{
 	{name: "leaves an argument unread", text: `my $l = <>; print $l; print eof() ? 'end' : 'more'; @ARGV = ('/etc/passwd', $0); exit`, r: request{body: "a\nb\n", args: []string{"/dev/null"}}},
 	{name: "dies with no status of its own", gone: true, text: `$! = 0; print $?; die "x\n"`},
 	{name: "uses its topic", text: `print defined $_ ? "set $_" : 'unset', "[$@][$?]"; $_ = 'topic'; eval { die "x\n" }; system 'exit 3'; print $? >> 8`},
+	{name: "has threads", slow: true, text: `use threads; use threads::shared; my $n :shared = 0; my @t = map { my $k = $_; threads->create(sub { lock $n; $n += $k; return $k * 2 }) } 1 .. 3; print join ',', map $_->join, @t; print " $n\n"; exit 4`},
+	{name: "leaves a thread running", slow: true, gone: true, notReuse: true, text: `use threads; threads->create(sub { sleep 1 }); $| = 1; print "left\n"`},
 	{name: "redirects", text: `print "Status: 302 Found\nLocation: http://localhost/x?a=1\n\n"; exit;`},
 	{name: "leaves a loop that is not there", notReuse: true, text: `print "a\n"; sub f { no warnings; last } f(); print "b\n"`},
 }
