@@ -179,7 +179,7 @@ sub load_late {
         next if $INC{$name} || $name !~ /^([\w\/]+\.pm)\z/;
         $name = $1;
         my ($dir) = grep { !ref && -e "$_/$name" } @INC;
-        next if !defined $dir || "$dir/$name" ne $LATE{$name} || looks_back($LATE{$name});
+        next if !defined $dir || place("$dir/$name") ne $LATE{$name} || looks_back($LATE{$name});
         eval { package main; require $name; 1 };
     }
 }
@@ -461,7 +461,7 @@ sub null {
 # place is the path of a file that was loaded by a path below the script's folder.
 sub place {
     my $file = shift;
-    return $file =~ m{^/} ? $file : $SCRIPT =~ s{[^/]*\z}{}r . $file;
+    return $file =~ m{^/} ? $file : $SCRIPT =~ s{[^/]*\z}{}r . $file =~ s{^(?:\./)+}{}r;
 }
 
 sub file_of {
