@@ -81,7 +81,7 @@ var perlIdioms = []perlCase{
 	{name: "has a child that leaves by _exit", text: `use POSIX ':sys_wait_h'; $| = 1; defined(my $k = fork) or die; if (!$k) { print "child\n"; POSIX::_exit(9) } waitpid $k, 0; print WIFEXITED($?), WEXITSTATUS($?), "\n"`},
 	{name: "has children with handlers of SIGCHLD", text: `my $n = 0; $SIG{CHLD} = sub { while (waitpid(-1, 1) > 0) { $n++ } }; $| = 1; for (1 .. 3) { if (!fork) { exit } } for (1 .. 100) { last if $n == 3; select undef, undef, undef, 0.02 } print "$n\n"`},
 	{name: "ignores its children since it was loaded", text: `BEGIN { $SIG{CHLD} = 'IGNORE' } if (!fork) { exit } print wait, " $SIG{CHLD}\n"; print system('true'), "\n"`},
-	{name: "has a handler of SIGCHLD since it was loaded", text: `BEGIN { $SIG{CHLD} = sub { $main::n++ } } if (!fork) { exit } select undef, undef, undef, 2 while !$n; print "$n\n"; wait`},
+	{name: "has a handler of SIGCHLD since it was loaded", notReuse: true, text: `BEGIN { $SIG{CHLD} = sub { $main::n++ } } if (!fork) { exit } select undef, undef, undef, 2 while !$n; print "$n\n"; wait`},
 	{name: "has an alarm since it was loaded", not: true, gone: true, text: `BEGIN { alarm 1 } $| = 1; print "x"; sleep 30`},
 	{name: "opens a process by fork", text: `$| = 1; my $pid = open(my $k, '-|') // die; if (!$pid) { print "from child\n"; exit 2 } print "got: ", <$k>; close $k; print $? >> 8, "\n"; $pid = open($k, '|-') // die; if (!$pid) { while (<STDIN>) { print "child read $_" } exit } print $k "to child\n"; close $k`},
 	{name: "uses IPC::Open3", text: `use IPC::Open3; use Symbol; my $pid = open3(my $in, my $out, my $err = gensym, 'sh', '-c', 'cat; echo err >&2; exit 3'); print $in "in\n"; close $in; print <$out>, <$err>; waitpid $pid, 0; print $? >> 8`},

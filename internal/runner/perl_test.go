@@ -226,7 +226,7 @@ func TestPerlScriptThatReplacesAStandardHandleWhileItIsLoadedIsUnsafe(t *testing
 func TestPerlRunnerDoesNotLoadAheadWhatLooksAtWhatTheScriptHasDone(t *testing.T) {
 	c := perlCase{text: `use lib '.'; our $lang = 'de'; $Words::mode = 'loud'; $ENV{WORDS} = 'w'; require Plain; require Words; require Mode; require Environment; require Text::Wrap; print map exists $INC{$_} ? 1 : 0, 'Plain.pm'; print Plain::v(), Words::v(), Mode::v(), Environment::v()`,
 		files: map[string]string{
-			"Plain.pm":       "package Plain; # not of $main::lang\nsub v { 'p' } 1;\n__END__\n$main::lang",
+			"Plain.pm":       "# not of $main::lang\npackage Plain;\nsub v { 'p' } 1;\n__END__\n$main::lang",
 			"Words.pm":       "package Words; my $l = $main::lang; sub v { $l } 1;",
 			"Mode.pm":        "package Mode; $Words::mode ||= 'quiet'; my $m = $Words::mode; sub v { $m } 1;",
 			"Environment.pm": "package Environment; my $e = $ENV{WORDS}; sub v { $e } 1;",
