@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -16,7 +17,7 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"warmcgi/internal/cgi"
-	"warmcgi/internal/runner"
+	"warmcgi/internal/confine"
 	"warmcgi/internal/shim"
 )
 
@@ -36,16 +37,19 @@ type generation struct {
 	pid     int
 	log     *cgi.Stderr
 	in, out *os.File // our ends of the warm parent's descriptors 0 and 1, while it loads
+	files   *files
 
 	// mu sync.Mutex is p.mu
 
-	files    *files
-	loaded   []string // paths that the warm parent named so far
+	unsafe   string // why it may not be forked from, as far as it has said so
 	isReady  bool
+	readyAt  time.Time
 	retired  bool // no request is given to it any more
 	dead     bool // the warm parent has ended
 	lastLine string
 	hints    map[string]string // late modules that it was told to load
+
+	retiredAt time.Time
 
 	workers map[int]*worker
 	idlers  *puddle.Pool[*worker]
@@ -75,8 +79,8 @@ func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generatio
 	if g.dir, err = os.MkdirTemp(p.set.dir, "s"); err != nil {
 		return nil, err
 	}
-	if g.ln, err = listen(filepath.Join(g.dir, "s")); err != nil {
-		os.Remove(g.dir)
+	if g.ln, err = p.listen(g.dir); err != nil {
+		os.RemoveAll(g.dir)
 		return nil, err
 	}
 	if err := g.exec(); err != nil {
@@ -135,6 +139,7 @@ func (g *generation) order() error {
 	o := shim.Order{
 		Version: shim.Version, Script: p.script.File, Dir: p.script.Dir, Mode: string(g.mode),
 		Argv: p.program.Argv, Runner: p.settings.Runner, Env: p.env,
+		Confine: p.confine, Gateway: os.Getpid(), Socket: filepath.Join(g.dir, "s"),
 	}
 	if p.program.Language != nil {
 		o.Language = p.program.Language.Name
@@ -148,12 +153,18 @@ func (g *generation) order() error {
 		captured = "accept"
 	}
 	words := []string{"version", "1", "cookie", g.cookie, "mode", string(g.mode), "script", p.script.File,
-		"socket", filepath.Join(g.dir, "s"), "captured", captured}
+		"socket", o.Socket, "captured", captured}
+	if p.confine != nil && p.confine.Limits.Processes > 0 {
+		words = append(words, "processes", strconv.Itoa(p.confine.Limits.Processes))
+	}
+	for _, name := range requestVariables(p.vars, p.env) {
+		words = append(words, "variable", name)
+	}
+	for _, v := range p.env {
+		words = append(words, "env", v)
+	}
 	for _, m := range p.settings.Preload {
 		words = append(words, "preload", m)
-	}
-	for _, v := range p.given {
-		words = append(words, "given", v)
 	}
 	for name, file := range g.hints {
 		words = append(words, "late", name+"="+file)
@@ -164,7 +175,11 @@ func (g *generation) order() error {
 	return nil
 }
 
+// runnersFile is what an interpreter takes for the name of its program.
+const runnersFile = "/proc/self/fd/4"
+
 func (g *generation) stderrLine(s string) {
+	s = strings.ReplaceAll(s, runnersFile, g.p.script.File)
 	g.p.mu.Lock()
 	g.lastLine = s
 	g.p.mu.Unlock()
@@ -231,7 +246,10 @@ func (g *generation) readLine(r *bufio.Reader) (line, error) {
 func (g *generation) take(l line) error {
 	switch l.verb {
 	case "file":
-		g.loaded = append(g.loaded, l.word(0))
+		g.files.add(l.word(0))
+		if n := g.files.count(); n > maxFiles {
+			return fmt.Errorf("it names more than %d files", maxFiles)
+		}
 		return nil
 	case "unsafe":
 		g.p.unsafe(g, l.word(0))
@@ -252,7 +270,9 @@ func (g *generation) take(l line) error {
 	}
 	switch l.verb {
 	case "forked":
-		g.forked(pid)
+		if !g.forked(pid) {
+			return fmt.Errorf("it names more than %d workers", maxWorkers)
+		}
 	case "late":
 		g.p.late(g, l.word(1), l.word(2))
 	case "done":
@@ -289,11 +309,17 @@ func (g *generation) checkLoaded() string {
 	if buffered(g.in) == 0 {
 		return "reads standard input while it is loaded"
 	}
-	return unsafeToFork(g.pid)
+	if g.p.spent(g.pid) {
+		return "takes more than half of its processor time to be loaded (" + g.p.confine.Describe(confine.CPU) + ")"
+	}
+	var why string
+	g.p.confine.Look(func() { why = unsafeToFork(g.pid) })
+	return why
 }
 
 // loadFailed: the runner or the shim could not load the script.
 func (g *generation) loadFailed(why string) {
+	why = strings.ReplaceAll(why, runnersFile, g.p.script.File)
 	if last := g.p.lastLineOf(g); last != "" && !strings.Contains(why, last) {
 		why += ": " + last
 	}
@@ -389,12 +415,4 @@ func exitOf(ws syscall.WaitStatus) cgi.Exit {
 		e.Code = ws.ExitStatus()
 	}
 	return e
-}
-
-// eligible finds out how a script would be loaded.
-func eligible(sc *cgi.Script, w *cgi.Workers) (*runner.Program, error) {
-	if w.Runner != "" {
-		return runner.Foreign(w.Runner, sc.File, sc.Interpreter)
-	}
-	return runner.Find(sc.File, sc.Interpreter)
 }

@@ -1,7 +1,5 @@
 package pool
 
-import "time"
-
 // hint is a module that workers load after their fork.
 type hint struct {
 	file  string
@@ -23,7 +21,7 @@ func (p *Pool) late(g *generation, name, file string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if g.reuses() && file != "-" && !g.retired {
-		g.files.add([]string{file}, time.Now())
+		g.files.add(file)
 	}
 	h := p.hints[name]
 	if h == nil {

@@ -9,6 +9,7 @@ use strict;
 
 our ($SCRIPT, $MODE, $PREFIX);    # set by the text before this one
 our (%ORDER, @PRELOAD, %LATE);    # the order
+our %VARIABLE;                    # names of a request's variables, as the order has them
 our $PARENT = $$;
 our ($CTL, $WORKER);              # control socket; our pid once we are a worker
 our ($ERRORS, $LOADING, $SAID);   # the real descriptor 2; what it is while loading; what was written there
@@ -81,12 +82,12 @@ sub read_all {
 # few long subs with few variables, and calls the system where perl would make a handle.
 sub fork_loop {
     POSIX::sigprocmask(POSIX::SIG_BLOCK(), $MASK);
-    my ($lines, $stopping, $n, $bits, $pid) = ('', 0);
+    my ($lines, $stopping, $wanted, $n, $bits, $pid) = ('', 0, 0);
     my $signals = signalfd();
     while (1) {
         $bits = "\x08";    # descriptor 3
         vec($bits, $signals, 1) = 1 if defined $signals;
-        select($bits, undef, undef, defined $signals ? undef : %CHILDREN ? 0.02 : 1);
+        select($bits, undef, undef, $wanted ? 0.05 : defined $signals ? undef : %CHILDREN ? 0.02 : 1);
         if (!defined $signals) {
             POSIX::sigpending($MASK);
             end_all() if $MASK->ismember(POSIX::SIGTERM());
@@ -99,22 +100,23 @@ sub fork_loop {
             syswrite $CTL, "exit $pid $? -1 -1\n" if delete $CHILDREN{$pid};
         }
         POSIX::_exit(0) if $stopping && !%CHILDREN;
-        next if !vec($bits, 3, 1);
-        sysread($CTL, $lines, 4096, length $lines) or end_all();
-        while ($lines =~ s/^(\w+) ?(\d*)\n//) {
-            if ($1 eq 'stop') { $stopping = 1; POSIX::_exit(0) if !%CHILDREN }
-            next if $1 ne 'fork';
-            $n = $2;
-            while ($n-- > 0) {
-                $pid = fork;
-                if (!defined $pid) { select undef, undef, undef, 0.01; redo }
-                if (!$pid) {
-                    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $MASK);
-                    return;
-                }
-                $CHILDREN{$pid} = 1;
-                syswrite $CTL, "forked $pid\n";
+        if (vec($bits, 3, 1)) {
+            sysread($CTL, $lines, 4096, length $lines) or end_all();
+            while ($lines =~ s/^(\w+) ?(\d*)\n//) {
+                if    ($1 eq 'fork') { $wanted += $2 }
+                elsif ($1 eq 'stop') { $stopping = 1; $wanted = 0; POSIX::_exit(0) if !%CHILDREN }
             }
+        }
+        while ($wanted > 0) {
+            $pid = fork;
+            last if !defined $pid;    # a limit of processes; the dead have to be waited for
+            if (!$pid) {
+                POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $MASK);
+                return;
+            }
+            $wanted--;
+            $CHILDREN{$pid} = 1;
+            syswrite $CTL, "forked $pid\n";
         }
     }
 }
@@ -172,18 +174,20 @@ sub copies { $_[0], @COPIES ? map $_->[1], grep $_->[0] == $_[0], @COPIES : () }
 sub next_request {
     my $fd = connection();
     my @pairs = pairs($fd) or POSIX::_exit(0);
-    my (@args, %gone, $name, $value);
-    @gone{keys %$ENV} = ();
+    my (@args, $name, $value);
+    my $names = 0;
     for (my $i = 0; $i < $#pairs; $i += 2) {
         ($name, $value) = @pairs[$i, $i + 1];
         if (ord $name == 61) { push @args, $value if $name eq '=arg'; next }
-        $ENV->{$name} = $value if !defined $ENV->{$name} || $ENV->{$name} ne $value;
-        delete $gone{$name};
+        $ENV->{$name} = $value if ($ENV->{$name} // "\0") ne $value;
+        ++$names;
     }
-    delete $ENV->{$_} for keys %gone;
+    if (keys %$ENV != $names) {    # some are of another request, or of the parent's
+        my %given = (@pairs, '');    # after the last NUL is a name, too
+        delete $ENV->{$_} for grep !exists $given{$_}, keys %$ENV;
+    }
     POSIX::dup2($fd, $_) for copies(1);
-    if    ($ENV->{CONTENT_LENGTH}) { POSIX::dup2($fd, $_) for copies(0) }
-    elsif ($MODE eq 'reuse')       { null(copies(0)) }
+    if ($ENV->{CONTENT_LENGTH}) { POSIX::dup2($fd, $_) for copies(0) }
     POSIX::close($fd);
     for (keys %SEEN) {
         be_plain($_, @args) if ($ENV->{$_} // "\0") ne ($SEEN{$_} // "\0");

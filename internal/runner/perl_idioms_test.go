@@ -111,6 +111,7 @@ var perlIdioms = []perlCase{
 	{name: "has the switch -l", line: "-l", text: `print "one"; print "two"; print length $\, $/`},
 	{name: "has the switch -0", line: "-0777", text: `my $all = <STDIN>; print length $all; print defined $/ ? 'set' : 'undef'`, r: request{body: "a\nb\n"}},
 	{name: "has the switches -wT in one", line: "-wT", text: `print "$^W${^TAINT}"; my $x = $ENV{QUERY_STRING}; eval { open my $f, '>', "/tmp/$x" or 1; 1 } or print $@; my ($y) = $x =~ /^(\w+)$/; print $y, $z, $z // 1`, r: request{vars: []string{"QUERY_STRING=abc"}}},
+	{name: "has tainted variables", line: "-T", text: `for (sort keys %ENV) { print "$_ ", eval { my $x = $ENV{$_}; local $ENV{PATH} = '/bin'; unlink "/nonexistent$x"; 1 } ? 'clean' : 'tainted', "\n" }`},
 	{name: "has the switch -t", line: "-t", text: `my $x = $ENV{QUERY_STRING}; print "${^TAINT}"; my $o = ` + "`echo $x`" + `; print $o`, r: request{vars: []string{"QUERY_STRING=abc", "PATH=/bin"}}},
 	{name: "has the switch -I", line: "-Ilib -I.", files: map[string]string{"Here.pm": "package Here; sub v { 'here' } 1;"}, text: `use Here; print Here::v(), join ',', @INC[0, 1]`},
 	{name: "has the switch -C with layers", line: "-CSDA", text: `print chr(0x20ac), length(<STDIN>), length $ARGV[0]; open my $f, '>', "$0.u"; print join ',', PerlIO::get_layers($f)`, r: request{body: "\xe2\x82\xac", args: []string{"\xc3\xa9"}}},

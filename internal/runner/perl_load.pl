@@ -39,7 +39,7 @@ sub order {
     pop @pairs;
     while (my ($name, $value) = splice @pairs, 0, 2) {
         if    ($name eq 'preload') { push @PRELOAD, $value }
-        elsif ($name eq 'given')   { $main::ENV{$1} = $2 if $value =~ /^(.*?)=(.*)\z/s }
+        elsif ($name eq 'given')   { my ($var, $is) = split /=/, $value, 2; $main::ENV{$var} = $is }    # tainted as ever
         elsif ($name eq 'late')    { $LATE{$1} = $2 if $value =~ /^(.*?)=(.*)\z/s }
         elsif ($value =~ /^(.*)\z/s) { $ORDER{$name} = $1 }    # it is the gateway's: not tainted
     }

@@ -4,6 +4,9 @@
 # plain CGI, and exit is the way to the loop's next round. A script that dies, dies with
 # its process: its message and its END blocks are perl's own.
 our (%WAS, $SEEDS, $STATUS, $SERVING, @ARGS);
+our @ENDS;                            # END blocks of the script's, out of
+our $ENDS    = -2;                    # so many, less one, that there are
+our @SIGNALS = (sort(keys %SIG), '__WARN__', '__DIE__');
 our $BLOCKED = POSIX::SigSet->new;    # the signals that are blocked before the first request
 
 # exit can be called where the loop can't be reached: below a sort block, in a
@@ -59,17 +62,21 @@ sub subs_of_script {
 sub end_blocks {
     my $list = B::end_av();
     return if !$list->can('ARRAY');
-    return map { $_->object_2svref } grep { ($_->FILE // '') eq $SCRIPT || ($_->FILE // '') =~ m{/File/Temp\.pm\z} } $list->ARRAY;
+    my $n = $list->FILL;
+    return @ENDS if $n == $ENDS;    # none has come
+    $ENDS = $n;
+    return @ENDS = map { $_->object_2svref } grep { ($_->FILE // '') eq $SCRIPT || ($_->FILE // '') =~ m{/File/Temp\.pm\z} } $list->ARRAY;
 }
 
 # remember notes how the process is before the first request.
 sub remember {
     my $warn = $^W;
     local $^W = 0;
+    $SIG{FPE} = 'IGNORE' if ($SIG{FPE} // '') eq 'IGNORE';    # or perl asks the system each time
     %WAS = (
-        sig => {%SIG}, inc => [@INC], umask => umask, dir => POSIX::getcwd(), locale => POSIX::setlocale(POSIX::LC_ALL()) // 'C',
+        signals => signals(), sig => {map { $_ => $SIG{$_} } @SIGNALS}, inc => [@INC], umask => umask, dir => POSIX::getcwd(), locale => POSIX::setlocale(POSIX::LC_ALL()) // 'C',
         vars => [$/, $\, $,, $;, $", $warn, $0, $:, $^L], format => [main::format_of_stdout()],
-        layers => {map { $_ => join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers($_) } *STDIN, *STDOUT, *STDERR},
+        layers => {map { $_ => join ':', PerlIO::get_layers($_) } *STDIN, *STDOUT, *STDERR},
         flush => $|, errors => identity(2), control => identity(3),
     );
     open $WAS{stderr}, '>&', 2;
@@ -85,6 +92,12 @@ sub remember {
     $WAS{fd} = lowest_descriptor();
 }
 
+# signals tells one set of handlers from another.
+sub signals {
+    my @are = @SIG{@SIGNALS};    # and no aliases, which would make elements
+    return join ' ', map $_ // '', @are;
+}
+
 # Names of formats are looked up in the package that sets them.
 sub main::format_of_stdout {
     package main;
@@ -94,12 +107,10 @@ sub main::format_of_stdout {
 
 # lowest_descriptor tells whether descriptors were left open, for two system calls.
 sub lowest_descriptor {
-    while (1) {
-        my $fd = POSIX::open('/dev/null') // return -1;
-        next if $fd < 3;    # which the script has closed
-        POSIX::close($fd);
-        return $fd;
-    }
+    my $fd = POSIX::dup(3) // return -1;
+    my $lowest = $fd < 3 ? lowest_descriptor() : $fd;    # the script has closed one
+    POSIX::close($fd);
+    return $lowest;
 }
 
 # next_in_reuse ends the request that was, and begins the next.
@@ -139,7 +150,7 @@ sub end_request {
     finished($code, $left);
     # Anew, without what is in its buffer, and in the place where "-" and so <> find it.
     close STDIN;
-    null(0, 1);
+    null(copies(0), copies(1));
     local $^W = 0;
     open STDIN, '<&=', 0;
 }
@@ -161,7 +172,7 @@ sub clean {
     ($:, $^L, $%, $-) = (@{$WAS{vars}}[7, 8], 0, 0);
     $0 = $WAS{vars}[6] if $0 ne $WAS{vars}[6];
     main::format_of_stdout(@{$WAS{format}}) if "@{$WAS{format}}" ne join ' ', main::format_of_stdout();
-    for my $name (keys %SIG) {
+    for my $name (signals() eq $WAS{signals} ? () : keys %SIG) {
         my ($is, $was) = ($SIG{$name}, $WAS{sig}{$name});
         next if ($is // '') eq ($was // '') && ref $is eq ref $was;
         if (defined $was) { $SIG{$name} = $was }
@@ -211,8 +222,9 @@ sub handles {
     open STDOUT, '>&=', 1 if fileno STDOUT != 1;
     open STDERR, '>&=', 2 if fileno STDERR != 2;
     for (*STDIN, *STDOUT, *STDERR) {
-        my $is = join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers($_);
-        binmode $_, ":raw$WAS{layers}{$_}" if $is ne $WAS{layers}{$_};
+        my $was = $WAS{layers}{$_};
+        next if $was eq join ':', PerlIO::get_layers($_);
+        binmode $_, join ':', ':raw', grep !/^(?:unix|perlio)\z/, split /:/, $was;
     }
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,31 +15,65 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var pythonName = regexp.MustCompile(`^python3\.\d+$`)
+var pythonName = regexp.MustCompile(`^python3\.(\d+)$`)
 
-// pythons are the interpreters of this machine; PYTHONS adds some, separated by colons.
+// pythons are the interpreters that the tests run with: the system's, and of those that are found elsewhere the oldest
+// and the newest between 3.8 and 3.13. PYTHONS names more, separated by colons.
 func pythons(t *testing.T) []string {
 	t.Helper()
-	var all []string
-	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {
-		files, err := os.ReadDir(dir)
-		require.NoError(t, err)
-		for _, f := range files {
-			if pythonName.MatchString(f.Name()) {
-				all = append(all, filepath.Join(dir, f.Name()))
+	find := func(dirs []string) (all []string) {
+		for _, dir := range dirs {
+			files, _ := filepath.Glob(filepath.Join(dir, "python3.*"))
+			for _, f := range files {
+				if m := pythonName.FindStringSubmatch(filepath.Base(f)); m != nil && isBinary(f) && !slices.ContainsFunc(all, sameName(f)) {
+					all = append(all, f)
+				}
 			}
 		}
+		return all
 	}
+	all := find([]string{"/usr/bin", "/usr/local/bin"})
+	home, _ := os.UserHomeDir()
+	versions, _ := filepath.Glob(filepath.Join(home, ".pyenv/versions/*/bin"))
+	others := slices.DeleteFunc(find(append(filepath.SplitList(os.Getenv("PATH")), versions...)), func(f string) bool {
+		return minor(f) < 8 || minor(f) > 13 || slices.ContainsFunc(all, sameName(f))
+	})
+	slices.SortFunc(others, func(a, b string) int { return minor(a) - minor(b) })
+	if len(others) > 2 {
+		others = []string{others[0], others[len(others)-1]}
+	}
+	all = append(all, others...)
 	all = append(all, strings.FieldsFunc(os.Getenv("PYTHONS"), func(r rune) bool { return r == ':' })...)
 	require.NotEmpty(t, all, "no python3.X")
 	return all
+}
+
+func minor(python string) int { return atoi(pythonName.FindStringSubmatch(filepath.Base(python))[1]) }
+
+func sameName(python string) func(string) bool {
+	return func(other string) bool { return filepath.Base(other) == filepath.Base(python) }
+}
+
+// isBinary: what is found on the path can be a script that looks for another version.
+func isBinary(file string) bool {
+	b := make([]byte, 4)
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = f.Read(b)
+	return err == nil && string(b) == "\x7fELF"
 }
 
 // eachPython runs a test with each interpreter.
 func eachPython(t *testing.T, f func(t *testing.T, python string)) {
 	t.Helper()
 	for _, p := range pythons(t) {
-		t.Run(filepath.Base(p), func(t *testing.T) { f(t, p) })
+		t.Run(filepath.Base(p), func(t *testing.T) {
+			t.Parallel()
+			f(t, p)
+		})
 	}
 }
 
@@ -119,6 +154,15 @@ warnings.warn("outside", UserWarning, stacklevel=3)
 warnings.warn("inside")`},
 	{name: "warns while it is compiled", text: `
 print("\d", "" is "")`},
+	{name: "warns before it imports what warns", alone: true, python: "imp", text: `
+import warnings
+warnings.warn("first")
+import imp`},
+	{name: "changes the builtins", text: `
+import builtins
+print("changed")
+for name in list(vars(builtins)):
+    if name not in ("name", "print", "__import__", "__build_class__"): setattr(builtins, name, None)`},
 	{name: "writes to standard error", text: `
 import sys, os, logging
 logging.warning("one")
@@ -225,6 +269,24 @@ class A:
     def __del__(self): print("gone")
 json.kept = A()
 print("end")`},
+	{name: "is destroyed when Python is almost gone", text: `
+import sys, builtins
+class A:
+    def __init__(self, name): self.name = name
+    def __del__(self, sys=sys, builtins=builtins, sorted=sorted, vars=vars):
+        print(self.name, [k for k in sorted(vars(sys)) if vars(sys)[k] is None], sorted(n for n in names if n not in vars(builtins)))
+        if self.name == "imports": import colorsys
+        if self.name == "opens": open("/dev/null")
+        if self.name == "fails": raise ValueError("why")
+names = sorted(vars(builtins))
+a, b, c, d = map(A, ("looks", "imports", "opens", "fails"))`},
+	{name: "leaves generators open", alone: true, text: `
+import json
+def count():
+    try: yield 1
+    finally: print("closed")
+mine, json.theirs = count(), count()
+next(mine), next(json.theirs)`},
 	{name: "leaves files open", text: `
 import atexit, os, tempfile
 name = os.path.join(tempfile.mkdtemp(), "f")
@@ -255,6 +317,10 @@ for n in range(3):
     if n < 2: t.join()
 threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
 print(threading.current_thread().name, threading.main_thread() is threading.current_thread())`},
+	{name: "has the thread of the process", text: `
+import threading, os
+print(threading.main_thread().native_id == os.getpid(), threading.enumerate()[0].name)
+print(open("/proc/self/comm").read())`},
 	{name: "has an executor", text: `
 from concurrent.futures import ThreadPoolExecutor
 e = ThreadPoolExecutor(2)

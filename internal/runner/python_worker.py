@@ -4,7 +4,7 @@
 class Worker:
     def __init__(self, order, script, ahead):
         self.order, self.script, self.modules = order, script, ahead.modules
-        self.changed, self.dropped = {}, []  # what modules did to the environment while they were loaded
+        self.changed, self.dropped = {}, []  # what was done to the environment until the script begins
         self.folder = os.getcwd()
         self.error = None
         self.owed = []
@@ -145,16 +145,12 @@ class Worker:
     def destroy(self):
         """Python destroys everything. Here it is what the script has made: that is what can be seen, or has something
         to write, and the rest would only cost time."""
-        sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
-        for name in LAST:
-            sys.__dict__.pop(name, None)
-        sys.excepthook = sys.__excepthook__
-        sys.modules.pop('__main__', None)
+        shut()
         self.script.main = self.script.code = None
         gc.collect()
         # What is left of the script's is held by modules. The youngest come first: a file before its buffer.
         for o in reversed(gc.get_objects()):  # without what is frozen
-            if isinstance(o, _io._IOBase):
+            if isinstance(o, (_io._IOBase, GENERATOR)):
                 quietly(o.close)
             elif type(getattr(type(o), '__del__', None)) is FUNCTION and not isinstance(o, type):
                 quietly(o.__del__)
@@ -224,7 +220,11 @@ class Stream:
 
 INPUT, OUTPUT, ERRORS = map(Stream, ('stdin', 'stdout', 'stderr'))
 FUNCTION = type(main)
-LAST = 'last_exc', 'last_type', 'last_value', 'last_traceback'
+GENERATOR = type(_ for _ in ())
+GONE = ['path', 'argv', 'ps1', 'ps2', 'last_type', 'last_value', 'last_traceback', 'path_hooks', 'path_importer_cache',
+        'meta_path', '__interactivehook__']
+if sys.version_info >= (3, 12):
+    GONE.append('last_exc')
 
 
 def identity(fd):
@@ -233,6 +233,18 @@ def identity(fd):
     except OSError:
         return None
     return st.st_dev, st.st_ino
+
+
+def shut():
+    """How Python's end begins: what is destroyed from then on finds nothing to import, no arguments, no open()."""
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
+    sys.excepthook = sys.__excepthook__
+    sys.__dict__.update(dict.fromkeys(GONE))
+    for name in '__main__', 'io':  # without io, tracebacks have no source
+        sys.modules.pop(name, None)
+    for name in builtins.__dict__.keys() - BUILTINS.keys():
+        del builtins.__dict__[name]
+    builtins.__dict__.update(BUILTINS)
 
 
 def quietly(do, *args):
@@ -325,6 +337,9 @@ def renewals(modules):
     handlers = modules.get('wsgiref.handlers')
     if handlers:
         yield lambda: setattr(handlers.BaseHandler, 'os_environ', handlers.read_environ())
+    threading = modules.get('threading')
+    if hasattr(threading, '_main_thread') and hasattr(threading._main_thread, '_set_native_id'):
+        yield threading._main_thread._set_native_id
     seed = getattr(modules.get('numpy.random'), 'seed', None)
     if seed:
         yield seed
