@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,12 @@ func TestCvswebAnswersAlikeWarm(t *testing.T) {
 		cvs("commit", "-f", "-m", fmt.Sprintf("Change %d", i), "a.txt")
 	}
 	cvs("tag", "v1", "a.txt")
+	// It says how old things are, by the second.
+	file := filepath.Join(root, "project", "a.txt,v")
+	rcs, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(file, 0o644))
+	writeFile(t, file, regexp.MustCompile(`\b20\d\d\.\d\d\.\d\d\.\d\d\.\d\d\.\d\d\b`).ReplaceAllString(string(rcs), "2020.01.02.03.04.05"), 0o444)
 	program, err := os.ReadFile("/usr/lib/cgi-bin/cvsweb")
 	require.NoError(t, err)
 	writeFile(t, filepath.Join(dir, "cvsweb.cgi"), string(program), 0o755)
