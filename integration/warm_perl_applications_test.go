@@ -52,7 +52,7 @@ func TestCvswebAnswersAlikeWarm(t *testing.T) {
 	conf, err := os.ReadFile("/etc/cvsweb/cvsweb.conf")
 	require.NoError(t, err)
 	writeFile(t, filepath.Join(dir, "cvsweb.conf"), strings.Replace(string(conf), "@CVSrepositories = (", "@CVSrepositories = (\n'here' => ['Here', '"+root+"'],", 1), 0o644)
-	s := newSides(t, dir, "warm", "  - {path: /cvsweb, cgi: {program: @DIR@/cvsweb.cgi}, mode: @MODE@}\n")
+	s := newSides(t, dir, "warm", "  - {path: /cvsweb, cgi: {program: @DIR@/cvsweb.cgi}, env: {PERL_HASH_SEED: \"0\", PERL_PERTURB_KEYS: \"0\"}, mode: @MODE@}\n")
 	s.warmUp(t, "/cvsweb/")
 	s.assertSame(t, gets("/cvsweb/", "/cvsweb", "/cvsweb/project/", "/cvsweb/project/?sortby=date", "/cvsweb/project/a.txt", "/cvsweb/project/a.txt?rev=1.2",
 		"/cvsweb/project/a.txt?rev=1.2&content-type=text/x-cvsweb-markup", "/cvsweb/project/a.txt?annotate=1.3", "/cvsweb/project/a.txt.diff?r1=1.1&r2=1.3",
@@ -69,7 +69,7 @@ func TestBlosxomAnswersAlikeWarm(t *testing.T) {
 		require.NoError(t, os.Chtimes(file, day, day))
 	}
 	writeFile(t, filepath.Join(dir, "blosxom.conf"), "$blog_title = 'A Log';\n$datadir = '"+dir+"/entries';\n$plugin_dir = '"+dir+"/plugins';\n$depth = 0;\n1;\n", 0o644)
-	s := newSides(t, dir, "warm", "  - {path: /log, cgi: {program: /usr/lib/cgi-bin/blosxom}, env: {BLOSXOM_CONFIG_FILE: @DIR@/blosxom.conf}, mode: @MODE@}\n")
+	s := newSides(t, dir, "warm", "  - {path: /log, cgi: {program: /usr/lib/cgi-bin/blosxom}, env: {BLOSXOM_CONFIG_FILE: @DIR@/blosxom.conf, PERL_HASH_SEED: \"0\", PERL_PERTURB_KEYS: \"0\"}, mode: @MODE@}\n")
 	s.warmUp(t, "/log")
 	s.assertSame(t, gets("/log", "/log/index.rss", "/log/topic", "/log/topic/post1.html", "/log/topic/post1.rss", "/log/2020", "/log/2020/01/02", "/log?flav=rss", "/log/none.html", "/log/index.none")...)
 }
