@@ -38,6 +38,7 @@ type setup struct {
 	late     []string
 	given    []string // what the warm parent has beside env
 	captured string
+	perl     string // the route's interpreter
 }
 
 // request is one request for a script.
@@ -116,7 +117,7 @@ func start(t *testing.T, script string, s setup) *parent {
 	if s.captured == "" {
 		s.captured = "refuse"
 	}
-	prog, err := Find(script, "")
+	prog, err := Find(script, s.perl)
 	require.NoError(t, err)
 	text, err := prog.Language.Text(script, s.mode)
 	require.NoError(t, err)

@@ -10,7 +10,13 @@ import (
 )
 
 //go:embed perl.pl
-var perlRunner string
+var perlMain string
+
+//go:embed perl_load.pl
+var perlLoad string
+
+//go:embed perl_objects.pl
+var perlObjects string
 
 //go:embed perl_reuse.pl
 var perlReuse string
@@ -42,7 +48,7 @@ func perlText(script, mode string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	runner := perlRunner
+	runner := perlMain + perlLoad + perlObjects
 	if mode == "reuse" {
 		runner += perlReuse
 	}

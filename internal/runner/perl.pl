@@ -3,6 +3,7 @@
 # script's own source, which so remains the main program: perl compiles it as ever, and
 # the INIT block that was registered here, before any other, runs when that is done.
 # There the warm parent forks. A child returns from the INIT block into the script.
+# perl_load.pl, perl_objects.pl and, for mode reuse, perl_reuse.pl follow in the same block.
 package WarmCGI;
 use strict;
 
@@ -18,6 +19,8 @@ our (@STANDARD, @COPIES);         # what 0, 1 and 2 are; pairs: one of them, and
 our ($ENV, %SET);                 # the real %ENV; what loading set in it
 our (%READ, %SEEN);               # what loading read of it: a request's variables, and others with their values
 our $UMASK = umask;
+our @RANDOM;                      # the random numbers that are next
+our $FD = -d '/proc/self/fd' ? '/proc/self/fd' : '/dev/fd';
 our @COMMAND = do { open my $h, '<:raw', '/proc/self/cmdline'; split /\0/, <$h> // '' };
 our (%LOADED, @DATA);             # %INC at the fork; handles DATA
 our %CHILDREN;                    # of the warm parent
@@ -25,7 +28,7 @@ our @LIBRARY = grep { my $dir = $_; !ref && m{^/} && !grep $_ eq $dir, split /:/
 
 # What is needed of POSIX is had without its module, which would be there for the script,
 # too: in %INC, and in the numbers of its string evals. The package is taken away again
-# once this file is compiled.
+# once the runner is compiled.
 our $POSIX = eval {
     DynaLoader::boot_DynaLoader('DynaLoader') if !defined &DynaLoader::dl_load_file;
     my ($file) = grep { -e } map "$_/auto/POSIX/POSIX.so", @LIBRARY;
@@ -70,233 +73,6 @@ sub read_all {
         $n -= $got;
     }
     return 1;
-}
-
-# A request's variables are not there while the script is loaded. One that reads them
-# then would keep what it saw, so it must not be warm: %ENV is watched. Others are thought
-# to be the same for all requests, which is looked at again when a request comes. What
-# loading sets in it (BEGIN { $ENV{PATH} = ... } is usual with -T) stays set over every
-# request's.
-{
-    package WarmCGI::Env;
-    my $request = qr/^(?:HTTP_|REMOTE_|CONTENT_|PATH_INFO$|PATH_TRANSLATED$|QUERY_STRING$|REQUEST_|SCRIPT_NAME$|SERVER_(?:NAME|PORT|PROTOCOL|ADDR)$|AUTH_TYPE$|HTTPS$)/;
-    sub TIEHASH  { bless {}, shift }
-    sub FETCH    { look($_[1]); $WarmCGI::ENV->{$_[1]} }
-    sub EXISTS   { look($_[1]); exists $WarmCGI::ENV->{$_[1]} }
-    sub STORE    { $WarmCGI::SET{$_[1]} = $_[2]; $WarmCGI::ENV->{$_[1]} = $_[2] }
-    sub DELETE   { $WarmCGI::SET{$_[1]} = undef; delete $WarmCGI::ENV->{$_[1]} }
-    sub CLEAR    { $WarmCGI::READ{'all variables'} = 1; %$WarmCGI::ENV = () }
-    sub FIRSTKEY { $WarmCGI::READ{'all variables'} = 1 if caller ne 'CGI::Fast'; keys %$WarmCGI::ENV; each %$WarmCGI::ENV }
-    sub NEXTKEY  { each %$WarmCGI::ENV }
-    sub SCALAR   { scalar %$WarmCGI::ENV }
-    # (CGI::Fast has a loop over all that looks at none.)
-    sub look {
-        my $name = shift;
-        if ($name =~ $request || $WarmCGI::VARIABLE{$name}) { $WarmCGI::READ{$name} = 1 }
-        elsif (!exists $WarmCGI::SET{$name}) { $WarmCGI::SEEN{$name} = $WarmCGI::ENV->{$name} }
-    }
-}
-
-sub watch_env {
-    $ENV = \%main::ENV;
-    tie my %watch, 'WarmCGI::Env';
-    *main::ENV = \%watch;
-}
-
-sub unwatch_env { *main::ENV = $ENV }
-
-sub order {
-    my @pairs = pairs(3);
-    pop @pairs;
-    while (my ($name, $value) = splice @pairs, 0, 2) {
-        if    ($name eq 'preload') { push @PRELOAD, $value }
-        elsif ($name eq 'variable') { $VARIABLE{$value} = 1 }
-        elsif ($name eq 'late')    { $LATE{$1} = $2 if $value =~ /^(.*?)=(.*)\z/s }
-        elsif ($value =~ /^(.*)\z/s) { $ORDER{$name} = $1 }    # it is the gateway's: not tainted
-    }
-    say_line('hello', 1, word($ORDER{cookie}), 'perl', sprintf '%vd', $^V);
-    POSIX::close(4);
-}
-
-# What perl says while it compiles, it says to every request in plain CGI. So it is kept,
-# and each worker repeats it.
-sub keep_errors {
-    @STANDARD = map identity($_), 0 .. 2;
-    open($ERRORS, '>&', 2) && open($LOADING, '+>>:raw', undef) or return;
-    POSIX::dup2(fileno $LOADING, 2);
-}
-
-sub release_errors {
-    return if !$LOADING;
-    $STANDARD[2] = 'replaced' if identity(2) ne identity(fileno $LOADING);
-    seek $LOADING, 0, 0;
-    read $LOADING, $SAID, 1 << 20;
-    $SAID =~ s/^Warning: Use of "exit" without parentheses.*\n//mg if $MODE eq 'reuse';    # it is our exit
-    find_copies();
-    POSIX::dup2(fileno $ERRORS, $_) for copies(2);
-    close $LOADING;
-    close $ERRORS;
-    undef $LOADING;
-}
-
-# find_copies looks for copies of the standard descriptors: CGI::Carp, for one, makes one
-# of 2 when it is loaded. A worker's have to be copies of its own.
-sub find_copies {
-    my %what = map { identity($_) => $_ } 0, 1, 2;
-    my %known = map { fileno($_) => 1 } $CTL, $LOADING, $ERRORS;
-    opendir my $dir, '/proc/self/fd' or return;
-    for my $fd (grep { /^\d+\z/ && $_ > 2 && !$known{$_} } readdir $dir) {
-        my $which = $what{identity($fd)};
-        push @COPIES, [$which, $fd] if defined $which;
-    }
-}
-
-sub identity { join ' ', (stat '/proc/self/fd/' . shift)[0, 1] }
-
-sub failed {
-    release_errors();
-    POSIX::write(2, $SAID, length $SAID);
-    say_line('failed', word(shift // (length $SAID ? substr $SAID, 0, 1000 : 'it ended while it was loaded')));
-    POSIX::_exit(1);
-}
-
-# preload loads what the route names.
-sub preload {
-    for my $m (@PRELOAD) {
-        (my $file = $m) =~ s{::}{/}g;
-        $file =~ /^([\w.\/+-]+)\z/ or failed("preload: $m is no module's name");
-        $file = $1 =~ /\.p[lm]\z/ ? $1 : "$1.pm";
-        eval { package main; require $file; 1 } or failed("preload: $m: $@");
-    }
-}
-
-# load_late loads what workers of an earlier parent loaded after their fork, if it is
-# found in the same file, and does not look at what the script may have set by then.
-sub load_late {
-    local ($@, $!, $SIG{__DIE__}, $SIG{__WARN__});
-    $SIG{__WARN__} = sub { };
-    for my $name (sort keys %LATE) {
-        next if $INC{$name} || $name !~ /^([\w\/]+\.pm)\z/;
-        $name = $1;
-        my ($dir) = grep { !ref && -e "$_/$name" } @INC;
-        next if !defined $dir || "$dir/$name" ne $LATE{$name} || looks_back($LATE{$name});
-        eval { package main; require $name; 1 };
-    }
-}
-
-# looks_back reports whether a module may depend, while it is loaded, on what the script
-# has done before. One of the script's own has more ways to do so than one of a library.
-sub looks_back {
-    my $file = shift;
-    open my $h, '<:raw', $file or return 1;
-    sysread $h, my $text, 1 << 24;
-    $text =~ s/^__(?:END|DATA)__.*|^=[a-zA-Z].*?(?:^=cut\b.*?$|\z)|^\s*#.*?$//gms;
-    return 1 if $text =~ /[\$\@%&*](?:main)?::\w|\bpackage\s+main\b/;
-    return !in_library($file) && $text =~ /\|\|=|\/\/=|\b(?:defined|exists|ENV|ARGV|caller|time|localtime|gmtime|getcwd|cwd)\b|\$0/;
-}
-
-sub in_library { my $file = shift; return scalar grep { index($file, "$_/") == 0 } @LIBRARY }
-
-# report tells the gateway what was loaded, and what keeps the script from being forked.
-sub report {
-    say_line('file', word($SCRIPT));
-    for my $name (keys %INC) {
-        my $file = file_of($name);
-        say_line('file', word($file)) if -e $file;
-    }
-    for (0 .. 2) {
-        say_line('unsafe', word('replaces standard ' . (qw(input output error))[$_] . ' while it is loaded')) if $STANDARD[$_] ne identity($_);
-    }
-    say_line('unsafe', word("reads $_ while it is loaded")) for sort keys %READ;
-    if ($MODE eq 'reuse' && $ORDER{captured} ne 'accept') { say_line('captured', word($_)) for captured() }
-}
-
-# each_stash calls a function with the name and the hash of each package.
-sub each_stash {
-    my $do = shift;
-    my @names = ('');
-    my %seen;
-    while (defined(my $prefix = shift @names)) {
-        no strict 'refs';
-        my $stash = \%{length $prefix ? $prefix : 'main::'};
-        next if $seen{$stash}++;
-        push @names, map $prefix . $_, grep /^\w+::\z/ && $_ ne 'main::', keys %$stash;
-        $do->(length $prefix ? substr($prefix, 0, -2) : 'main', $stash);
-    }
-}
-
-# keep_data closes the handles DATA: an inherited descriptor would have one offset for
-# all workers. Each of them opens its own.
-sub keep_data {
-    my ($name, $stash) = @_;
-    no strict 'refs';
-    local $^W = 0;
-    my $glob = exists $stash->{DATA} && ref \$stash->{DATA} eq 'GLOB' ? $stash->{DATA} : return;
-    return if !defined fileno *$glob;
-    my $file = readlink '/proc/self/fd/' . fileno *$glob;
-    my $at   = tell *$glob;
-    ($file, $at) = ($SCRIPT, $at - $PREFIX) if $name eq 'main' || $file !~ m{^/} || $file =~ /memfd:/;
-    push @DATA, [$glob, $file, $at, join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers(*$glob)];
-    close *$glob;
-}
-
-sub open_data {
-    for (@DATA) {
-        my ($glob, $file, $at, $layers) = @$_;
-        open(*$glob, "<:raw$layers", $file) and seek(*$glob, $at, 0);
-    }
-}
-
-# An ordinary exit destroys all objects, and pays for each page of the warm parent's that
-# it touches. It is only needed where an object with a destructor is alive, or may be. How
-# many objects a class has is told by the references to it: each object holds one.
-our @HARMLESS = map "${_}::DESTROY", qw(CGI IO::Handle SelectSaver Regexp Encode::Encoding WarmCGI::Env);
-our @CLASSES;     # in threes: class, its symbols, the references to it at the fork
-our @SYMBOLS;     # in pairs: a package's symbols, and how many there were
-our %PACKAGES;    # addresses of the packages' symbols
-our $LASTING;     # an object with a destructor may be alive since before the fork
-
-sub note_class {
-    my ($name, $stash) = @_;
-    push @SYMBOLS, $stash, 0;
-    $PACKAGES{0 + $stash} = 1;
-    return if $name =~ /^(?:main|UNIVERSAL|WarmCGI)\z/;
-    push @CLASSES, $name, $stash, 0 if destroys($name) || !in_library(file_of_package($name));
-}
-
-# count_classes comes after all is looked up that is looked up: perl notes in a package
-# which methods it has not.
-sub count_classes {
-    for (my $i = 0; $i < @SYMBOLS; $i += 2) { $SYMBOLS[$i + 1] = %{$SYMBOLS[$i]} }
-    for (my $i = 0; $i < @CLASSES; $i += 3) {
-        my $name  = $CLASSES[$i];
-        my $count = $CLASSES[$i + 2] = Internals::SvREFCNT(%{$CLASSES[$i + 1]});
-        # Three are its own and ours. Each "our" is one, too; who would count them?
-        next if $LASTING || $count == 3 || !destroys($name);
-        my $file = file_of_package($name);
-        $file = file_of_package($name) while !length $file && $name =~ s/::\w+\z//;
-        $LASTING = !in_library($file);
-    }
-}
-
-sub file_of_package { (my $file = shift) =~ s{::}{/}g; return $INC{"$file.pm"} // '' }
-
-sub destroys {
-    my $destroy = UNIVERSAL::can($_[0], 'DESTROY') || UNIVERSAL::can($_[0], 'AUTOLOAD') || return 0;
-    return !grep { defined &$_ && \&$_ == $destroy } @HARMLESS;
-}
-
-# to_destroy reports whether the script may have made something that has to be destroyed.
-sub to_destroy {
-    return 1 if $LASTING || keys %INC != keys %LOADED || $INC{'threads.pm'};
-    for (my $i = 0; $i < @CLASSES; $i += 3) {
-        return 1 if Internals::SvREFCNT(%{$CLASSES[$i + 1]}) > $CLASSES[$i + 2] && destroys($CLASSES[$i]);
-    }
-    for (my $i = 0; $i < @SYMBOLS; $i += 2) {
-        next if $SYMBOLS[$i + 1] == %{$SYMBOLS[$i]};
-        return 1 if grep { /::\z/ && !$PACKAGES{0 + \%{$SYMBOLS[$i]{$_}}} } keys %{$SYMBOLS[$i]};
-    }
-    return 0;
 }
 
 # fork_loop is the warm parent's life. A worker returns from it.
@@ -407,7 +183,7 @@ sub next_request {
         ++$names;
     }
     if (keys %$ENV != $names) {    # some are of another request, or of the parent's
-        my %given = @pairs;
+        my %given = (@pairs, '');    # after the last NUL is a name, too
         delete $ENV->{$_} for grep !exists $given{$_}, keys %$ENV;
     }
     POSIX::dup2($fd, $_) for copies(1);
@@ -439,7 +215,7 @@ sub be_plain {
     umask $UMASK;
     chdir $SCRIPT =~ s{[^/]*\z}{}r;
     $SIG{$_} = 'DEFAULT' for grep { ($SIG{$_} // '') eq 'IGNORE' } keys %SIG;
-    my ($perl, @command) = ($^X, map { $_ eq '/proc/self/fd/4' ? $SCRIPT : $_ } @COMMAND);
+    my ($perl, @command) = @COMMAND ? ($^X, map { $_ eq '/proc/self/fd/4' ? $SCRIPT : $_ } @COMMAND) : ($SCRIPT, $SCRIPT);
     ($_) = /^(.*)\z/s for $perl, @command, @args, @$ENV{grep exists $ENV->{$_}, qw(PATH IFS CDPATH ENV BASH_ENV)};    # not tainted
     eval { exec { $perl } @command, @args } or POSIX::write(2, $@, length $@);
     POSIX::_exit(1);
@@ -450,17 +226,6 @@ sub null {
     my $fd = POSIX::open('/dev/null', 2) // return;    # O_RDWR
     POSIX::dup2($fd, $_) for @_;
     POSIX::close($fd) if $fd > 2;    # it is 0 if that was closed
-}
-
-# place is the path of a file that was loaded by a path below the script's folder.
-sub place {
-    my $file = shift;
-    return $file =~ m{^/} ? $file : $SCRIPT =~ s{[^/]*\z}{}r . $file;
-}
-
-sub file_of {
-    my $file = $INC{$_[0]};
-    return defined $file && !ref $file ? place($file) : '-';
 }
 
 sub finished {
@@ -511,6 +276,9 @@ sub start {
     delete $main::{'POSIX::'} if $POSIX;
     order();
     keep_errors();
+    my $seed = srand;
+    @RANDOM = (rand, rand);
+    srand $seed;
     watch_env();
     preload();
 }

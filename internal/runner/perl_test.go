@@ -4,7 +4,9 @@ package runner
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -147,7 +149,7 @@ const perlRandom = `use File::Temp 'tempfile'; my ($h, $n) = tempfile(UNLINK => 
 
 func TestPerlRandomNumbersAndNamesDifferBetweenRequests(t *testing.T) {
 	for _, mode := range []string{"warm", "reuse"} {
-		for _, text := range []string{perlRandom, "BEGIN { rand } " + perlRandom, "srand(1) if 0; " + perlRandom} {
+		for _, text := range []string{perlRandom, "BEGIN { our $x = sub { rand } } " + perlRandom, "srand(1) if 0; " + perlRandom} {
 			p := start(t, perlScript(t, "", text), setup{mode: mode})
 			p.ready(t)
 			seen := map[string]bool{}
@@ -159,6 +161,118 @@ func TestPerlRandomNumbersAndNamesDifferBetweenRequests(t *testing.T) {
 			}
 			assert.Len(t, seen, 15)
 		}
+	}
+}
+
+func TestPerlScriptOfAnInterpreterOfTheRouteHasTheSwitchesOfItsFirstLine(t *testing.T) {
+	for _, c := range []struct{ text, out, fails string }{
+		{"#!/usr/bin/perl -w\nprint $^W", "1", ""},
+		{"#!perl\nprint $^W, __LINE__", "02", ""},
+		{"#!/usr/bin/perl -l -w\r\nprint $^W;\r\n", "1\n", ""},
+		{"print $^W, __LINE__", "01", ""},
+		{"\xef\xbb\xbf#!/usr/bin/perl -w\nprint $^W, __LINE__, length 'é'", "122", ""},
+		{"\xef\xbb\xbfprint __LINE__", "1", ""},
+		{"#!/bin/sh\n#! -*- perl -*-\nprint 1", "", `perl hands it to "/bin/sh"`},
+		{"#!/usr/bin/perl -n\nprint", "", "switch -n in its #! line"},
+		{"\xff\xfep\x00r\x00i\x00n\x00t\x001\x00", "", "it is written in UTF-16"},
+	} {
+		for _, mode := range []string{"warm", "reuse"} {
+			script := write(t, "script.pl", c.text)
+			if c.fails != "" {
+				_, err := Text("perl", script, mode)
+				require.ErrorIs(t, err, ErrNoRunner)
+				assert.ErrorContains(t, err, c.fails)
+				continue
+			}
+			want, err := exec.Command("/usr/bin/perl", script).Output()
+			require.NoError(t, err)
+			require.Equal(t, c.out, string(want))
+			p := start(t, script, setup{mode: mode, perl: "/usr/bin/perl"})
+			p.ready(t)
+			for range 2 {
+				assert.Equal(t, c.out, p.ask(t, request{}).out, "%s: %q", mode, c.text)
+			}
+		}
+	}
+}
+
+func TestPerlScriptMayBeRunByEnv(t *testing.T) {
+	for _, line := range []string{"/usr/bin/env perl", "/usr/bin/env -S perl -w", "/usr/bin/env -S A=1 perl -w -Ilib"} {
+		script := write(t, "script.pl", "#!"+line+"\nprint \"$^W $INC[0] $0 \", __LINE__; warn 'w'; exit 2")
+		want := plain(t, script, request{})
+		for _, mode := range []string{"warm", "reuse"} {
+			p := start(t, script, setup{mode: mode})
+			p.ready(t)
+			samePerl(t, want, p.ask(t, request{}))
+		}
+	}
+}
+
+func TestPerlScriptThatReplacesAStandardHandleWhileItIsLoadedIsUnsafe(t *testing.T) {
+	for text, which := range map[string]string{
+		`BEGIN { open STDERR, '>&', \*STDOUT } warn "x"`:                             "error",
+		`BEGIN { open STDERR, '>>', "$0.log" } warn "x"`:                             "error",
+		`use CGI::Carp 'carpout'; BEGIN { open L, '>>', "$0.log"; carpout(\*L) }`:    "error",
+		`BEGIN { close STDIN } print 1`:                                              "input",
+		`BEGIN { open STDOUT, '>', "$0.out" } print 1`:                               "output",
+		`BEGIN { close STDERR; open STDERR, '>', \our $said } warn "x"; print $said`: "error",
+	} {
+		p := start(t, perlScript(t, "", text), setup{})
+		p.ready(t)
+		assert.Contains(t, p.unsafe, "replaces standard "+which+" while it is loaded", text)
+	}
+}
+
+func TestPerlRunnerDoesNotLoadAheadWhatLooksAtWhatTheScriptHasDone(t *testing.T) {
+	c := perlCase{text: `use lib '.'; our $lang = 'de'; $Words::mode = 'loud'; $ENV{WORDS} = 'w'; require Plain; require Words; require Mode; require Environment; require Text::Wrap; print map exists $INC{$_} ? 1 : 0, 'Plain.pm'; print Plain::v(), Words::v(), Mode::v(), Environment::v()`,
+		files: map[string]string{
+			"Plain.pm":       "# not of $main::lang\npackage Plain;\nsub v { 'p' } 1;\n__END__\n$main::lang",
+			"Words.pm":       "package Words; my $l = $main::lang; sub v { $l } 1;",
+			"Mode.pm":        "package Mode; $Words::mode ||= 'quiet'; my $m = $Words::mode; sub v { $m } 1;",
+			"Environment.pm": "package Environment; my $e = $ENV{WORDS}; sub v { $e } 1;",
+		}}
+	script := c.script(t)
+	p := start(t, script, setup{})
+	p.ready(t)
+	a := p.ask(t, request{})
+	assert.Equal(t, "1pdeloudw", a.out)
+	p = start(t, script, setup{late: a.late})
+	p.ready(t)
+	assert.Equal(t, "1pdeloudw", p.ask(t, request{}).out)
+	for _, name := range []string{"Plain.pm", "Words.pm", "Mode.pm", "Environment.pm"} {
+		assert.Equal(t, name == "Plain.pm", slices.Contains(p.files, filepath.Join(filepath.Dir(script), name)), name)
+	}
+}
+
+func TestPerlScriptThatDrawsRandomNumbersWhileItIsLoadedIsUnsafe(t *testing.T) {
+	for _, text := range []string{"BEGIN { our $token = rand } print $token", "use lib '.'; use Token; print Token::token()", "BEGIN { srand 42 } print rand"} {
+		c := perlCase{text: text, files: map[string]string{"Token.pm": "package Token; my $token = int rand 1e9; sub token { $token } 1;"}}
+		p := start(t, c.script(t), setup{})
+		p.ready(t)
+		assert.Equal(t, []string{"draws random numbers while it is loaded"}, p.unsafe, text)
+	}
+}
+
+func TestPerlUUIDsDifferBetweenRequests(t *testing.T) {
+	if err := exec.Command("/usr/bin/perl", "-MData::UUID", "-MUUID::Tiny", "-e1").Run(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("libdata-uuid-perl and libuuid-tiny-perl are missing")
+		}
+		t.Skip("libdata-uuid-perl and libuuid-tiny-perl are missing")
+	}
+	for _, mode := range []string{"warm", "reuse"} {
+		p := start(t, perlScript(t, "", `use Data::UUID; use UUID::Tiny ':std'; our $early; BEGIN { $early = Data::UUID->new }
+print join ' ', Data::UUID->new->create_str, $early->create_str, create_uuid_as_string(UUID_V1), create_uuid_as_string(UUID_V4)`), setup{mode: mode})
+		p.ready(t)
+		assert.Empty(t, p.unsafe)
+		seen := map[string]bool{}
+		for range 5 {
+			for _, word := range strings.Fields(p.ask(t, request{}).out) {
+				assert.False(t, seen[word], "%s: %s again", mode, word)
+				seen[word] = true
+			}
+		}
+		assert.Len(t, seen, 20)
 	}
 }
 
