@@ -24,6 +24,8 @@ class Worker:
                     self.owed.append(_weakref.ref(o))
                 except TypeError:
                     pass
+        for stream in INPUT, OUTPUT, ERRORS:
+            stream.settle()
         INPUT.anew()
         self.reuse = Reuse(self) if self.order.mode == 'reuse' else None
 
@@ -204,7 +206,14 @@ class Stream:
         self.buffer = self.text.buffer
         self.buffered = hasattr(self.buffer, 'raw')  # not so by -u
         self.fd, self.mode = self.text.fileno(), self.text.mode
-        self.settings = self.text.encoding, self.text.errors, '\n', self.text.line_buffering, self.text.write_through
+        self.settle()
+
+    def settle(self):
+        """Remembers how it is now: a module may have changed it while it was loaded."""
+        try:
+            self.settings = self.text.encoding, self.text.errors, '\n', self.text.line_buffering, self.text.write_through
+        except (AttributeError, ValueError):  # there is none, or it is detached
+            pass
 
     def anew(self):
         """Makes the objects anew, in place, over what the descriptor is now."""
