@@ -19,21 +19,31 @@ type program struct {
 var programs = map[string]program{
 	"apache2":  {pkg: "apache2-bin", names: []string{"/usr/sbin/apache2"}},
 	"awstats":  {pkg: "awstats", names: []string{"/usr/lib/cgi-bin/awstats.pl"}},
+	"bottle":   {pkg: "python3-bottle", check: python3Has("bottle")},
 	"CGI.pm":   {pkg: "libcgi-pm-perl", check: []string{"/usr/bin/perl", "-MCGI", "-e1"}},
+	"django":   {pkg: "python3-django", check: python3Has("django")},
 	"fcgiwrap": {pkg: "fcgiwrap", names: []string{"/usr/sbin/fcgiwrap"}},
+	"flask":    {pkg: "python3-flask", check: python3Has("flask")},
 	"gcc":      {pkg: "gcc libc6-dev", names: []string{"gcc"}},
 	"git":      {pkg: "git", names: []string{"/usr/lib/git-core/git-http-backend"}},
 	"gitweb":   {pkg: "gitweb", names: []string{gitwebCGI}},
 	"hgweb":    {pkg: "mercurial", names: []string{"hg"}},
 	"lighttpd": {pkg: "lighttpd", names: []string{"/usr/sbin/lighttpd"}},
+	"lxml":     {pkg: "python3-lxml", check: python3Has("lxml")},
+	"numpy":    {pkg: "python3-numpy", check: python3Has("numpy")},
 	"openssl":  {pkg: "openssl", names: []string{"/usr/bin/openssl"}},
 	"nginx":    {pkg: "nginx-light", names: []string{"/usr/sbin/nginx"}},
 	"perl":     {pkg: "perl", names: []string{"/usr/bin/perl"}},
+	"pil":      {pkg: "python3-pil", check: python3Has("PIL")},
 	"php-cgi":  {pkg: "php-cgi", names: []string{"/usr/bin/php-cgi"}},
 	"python3":  {pkg: "python3", names: []string{"/usr/bin/python3"}},
 	"ruby":     {pkg: "ruby", check: []string{"/usr/bin/ruby", "-rcgi", "-e1"}},
 	"Template": {pkg: "libtemplate-perl", check: []string{"/usr/bin/perl", "-MTemplate", "-e1"}},
 	"tdiary":   {pkg: "tdiary-core", names: []string{"/usr/share/tdiary/index.rb"}},
+}
+
+func python3Has(module string) []string {
+	return []string{"/usr/bin/python3", "-c", "import importlib.util as u, sys; sys.exit(not u.find_spec('" + module + "'))"}
 }
 
 func (p program) missing() bool {
