@@ -123,7 +123,7 @@ class Worker:
         interrupted = isinstance(err, KeyboardInterrupt)
         err = None
         (self.reuse or self).join()
-        quietly(atexit._run_exitfuncs)
+        run_exit_functions()
         flushed = flush_all()
         self.lines = self.late()
         (self.reuse or self).destroy()
@@ -261,6 +261,28 @@ def quietly(do, *args):
         do(*args)
     except BaseException:
         pass
+
+
+def run_exit_functions():
+    """Without us in the traceback where one that is written in C fails: for Python nobody calls it."""
+    hook = sys.__dict__.get('unraisablehook')
+
+    def unraisable(failure):
+        tb = failure.exc_traceback
+        if tb and tb.tb_frame.f_code is RUN_EXIT_FUNCTIONS:
+            failure = type(failure)((failure.exc_type, failure.exc_value, tb.tb_next, failure.err_msg, failure.object))
+        hook(failure)
+    if hook:
+        sys.unraisablehook = unraisable
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        pass
+    if sys.__dict__.get('unraisablehook') is unraisable:
+        sys.unraisablehook = hook
+
+
+RUN_EXIT_FUNCTIONS = run_exit_functions.__code__
 
 
 def flush(stream):
