@@ -16,7 +16,6 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"warmcgi/internal/cgi"
-	"warmcgi/internal/runner"
 	"warmcgi/internal/shim"
 )
 
@@ -36,16 +35,19 @@ type generation struct {
 	pid     int
 	log     *cgi.Stderr
 	in, out *os.File // our ends of the warm parent's descriptors 0 and 1, while it loads
+	files   *files
 
 	// mu sync.Mutex is p.mu
 
-	files    *files
-	loaded   []string // paths that the warm parent named so far
+	unsafe   string // why it may not be forked from, as far as it has said so
 	isReady  bool
+	readyAt  time.Time
 	retired  bool // no request is given to it any more
 	dead     bool // the warm parent has ended
 	lastLine string
 	hints    map[string]string // late modules that it was told to load
+
+	retiredAt time.Time
 
 	workers map[int]*worker
 	idlers  *puddle.Pool[*worker]
@@ -149,6 +151,9 @@ func (g *generation) order() error {
 	}
 	words := []string{"version", "1", "cookie", g.cookie, "mode", string(g.mode), "script", p.script.File,
 		"socket", filepath.Join(g.dir, "s"), "captured", captured}
+	for _, name := range requestVariables(p.vars, p.env) {
+		words = append(words, "variable", name)
+	}
 	for _, v := range p.env {
 		words = append(words, "env", v)
 	}
@@ -164,7 +169,11 @@ func (g *generation) order() error {
 	return nil
 }
 
+// runnersFile is what an interpreter takes for the name of its program.
+const runnersFile = "/proc/self/fd/4"
+
 func (g *generation) stderrLine(s string) {
+	s = strings.ReplaceAll(s, runnersFile, g.p.script.File)
 	g.p.mu.Lock()
 	g.lastLine = s
 	g.p.mu.Unlock()
@@ -231,7 +240,10 @@ func (g *generation) readLine(r *bufio.Reader) (line, error) {
 func (g *generation) take(l line) error {
 	switch l.verb {
 	case "file":
-		g.loaded = append(g.loaded, l.word(0))
+		g.files.add(l.word(0))
+		if n := g.files.count(); n > maxFiles {
+			return fmt.Errorf("it names more than %d files", maxFiles)
+		}
 		return nil
 	case "unsafe":
 		g.p.unsafe(g, l.word(0))
@@ -294,6 +306,7 @@ func (g *generation) checkLoaded() string {
 
 // loadFailed: the runner or the shim could not load the script.
 func (g *generation) loadFailed(why string) {
+	why = strings.ReplaceAll(why, runnersFile, g.p.script.File)
 	if last := g.p.lastLineOf(g); last != "" && !strings.Contains(why, last) {
 		why += ": " + last
 	}
@@ -389,12 +402,4 @@ func exitOf(ws syscall.WaitStatus) cgi.Exit {
 		e.Code = ws.ExitStatus()
 	}
 	return e
-}
-
-// eligible finds out how a script would be loaded.
-func eligible(sc *cgi.Script, w *cgi.Workers) (*runner.Program, error) {
-	if w.Runner != "" {
-		return runner.Foreign(w.Runner, sc.File, sc.Interpreter)
-	}
-	return runner.Find(sc.File, sc.Interpreter)
 }

@@ -16,11 +16,7 @@ import (
 func (s *Set) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
 	p := s.poolOf(req)
 	for tries := 0; p != nil && tries < maxTries; tries++ {
-		g := p.admit(time.Now())
-		if g == nil {
-			break
-		}
-		w, err := p.acquire(ctx, g, req)
+		w, g, err := p.worker(ctx, req)
 		if err == errNoWorker {
 			break
 		}
@@ -56,6 +52,27 @@ func (s *Set) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, e
 		p.answer(nil, nil)
 	}
 	return s.c.Spawn.RoundTrip(ctx, req)
+}
+
+// worker gets a worker of the script's generation, or of the one that takes its place
+// while the request waits.
+func (p *Pool) worker(ctx context.Context, req *cgi.Request) (*worker, *generation, error) {
+	for g := p.admit(time.Now(), req); g != nil; g = p.successor(g) {
+		if w, err := p.acquire(ctx, g, req); err != errNoWorker {
+			return w, g, err
+		}
+	}
+	return nil, nil, errNoWorker
+}
+
+// successor is the generation that has taken the place of g; nil: there is none yet.
+func (p *Pool) successor(g *generation) *generation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.gen == g {
+		return nil
+	}
+	return p.gen
 }
 
 // maxTries: one more when a worker has died before it answered.

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -166,6 +167,7 @@ func (g *generation) arrive(w *worker) {
 		p.forkTime.add(took)
 		p.metrics.fork.Observe(took.Seconds())
 		p.forks++
+		p.forkRate.hit(now)
 	}
 	if !fresh {
 		g.busy--
@@ -310,7 +312,7 @@ func describe(e cgi.Exit) string {
 	if e.Signal != "" {
 		return "died of " + e.Signal
 	}
-	return "exit status " + itoa(e.Code)
+	return "exit status " + strconv.Itoa(e.Code)
 }
 
 // free is called when nothing works on a worker's request any more.

@@ -5,22 +5,36 @@
 # There the warm parent forks. A child returns from the INIT block into the script.
 package WarmCGI;
 use strict;
-use warnings;
-require POSIX;
 
 our ($SCRIPT, $MODE, $PREFIX);    # set by the text before this one
 our (%ORDER, @PRELOAD, %LATE);    # the order
+our %VARIABLE;                    # names of a request's variables, as the order has them
 our $PARENT = $$;
 our ($CTL, $WORKER);              # control socket; our pid once we are a worker
 our ($ERRORS, $LOADING, $SAID);   # the real descriptor 2; what it is while loading; what was written there
+our ($CHLD, $ALARM);              # the handler and the alarm that loading has set
 our $ADDRESS;                     # of the script's socket
-our @COPIES;                      # pairs: 0, 1 or 2, and a descriptor that is a copy of it
+our (@STANDARD, @COPIES);         # what 0, 1 and 2 are; pairs: one of them, and a descriptor that is a copy of it
 our ($ENV, %SET, %READ);          # the real %ENV; what loading set in it, and read of it
-our (%LOADED, @RISKY, @DATA);     # %INC at the fork; classes with destructors; handles DATA
-our @HARMLESS = map "${_}::DESTROY", qw(CGI IO::Handle SelectSaver Regexp WarmCGI::Env);
+our (%LOADED, @DATA);             # %INC at the fork; handles DATA
 our %CHILDREN;                    # of the warm parent
+our @LIBRARY = grep { my $dir = $_; !ref && m{^/} && !grep $_ eq $dir, split /:/, $main::ENV{PERL5LIB} // '' } @INC;
+
+# What is needed of POSIX is had without its module, which would be there for the script,
+# too: in %INC, and in the numbers of its string evals. The package is taken away again
+# once this file is compiled.
+our $POSIX = eval {
+    DynaLoader::boot_DynaLoader('DynaLoader') if !defined &DynaLoader::dl_load_file;
+    my ($file) = grep { -e } map "$_/auto/POSIX/POSIX.so", @LIBRARY;
+    my $boot = DynaLoader::dl_find_symbol(DynaLoader::dl_load_file($file, 0), 'boot_POSIX');
+    DynaLoader::dl_install_xsub('POSIX::bootstrap', $boot, $file)->('POSIX');
+    1;
+};
+require POSIX if !$POSIX;
+our $MASK = POSIX::SigSet->new(POSIX::SIGCHLD(), POSIX::SIGTERM());
 
 open($CTL, '+<&=', 3) or die "control socket: $!";
+binmode $CTL;    # -C and PERL_UNICODE ask for layers on all handles
 
 sub say_line { syswrite($CTL, join(' ', @_) . "\n") }
 
@@ -47,7 +61,7 @@ sub read_all {
     my ($fd, undef, $n) = @_;
     while ($n > 0) {
         my $got = POSIX::read($fd, my $b, $n);
-        next if !defined $got && $!{EINTR};
+        next if !defined $got && $! == 4;    # EINTR
         return 0 if !$got || $got == 0;
         $_[1] .= $b;
         $n -= $got;
@@ -61,9 +75,10 @@ sub read_all {
 {
     package WarmCGI::Env;
     my $request = qr/^(?:HTTP_|REMOTE_|CONTENT_|PATH_INFO$|PATH_TRANSLATED$|QUERY_STRING$|REQUEST_|SCRIPT_NAME$|SERVER_(?:NAME|PORT|PROTOCOL|ADDR)$|AUTH_TYPE$|HTTPS$)/;
+    sub note     { $WarmCGI::READ{$_[0]} = 1 if $_[0] =~ $request || $WarmCGI::VARIABLE{$_[0]} }
     sub TIEHASH  { bless {}, shift }
-    sub FETCH    { $WarmCGI::READ{$_[1]} = 1 if $_[1] =~ $request; $WarmCGI::ENV->{$_[1]} }
-    sub EXISTS   { $WarmCGI::READ{$_[1]} = 1 if $_[1] =~ $request; exists $WarmCGI::ENV->{$_[1]} }
+    sub FETCH    { note($_[1]); $WarmCGI::ENV->{$_[1]} }
+    sub EXISTS   { note($_[1]); exists $WarmCGI::ENV->{$_[1]} }
     sub STORE    { $WarmCGI::SET{$_[1]} = $_[2]; $WarmCGI::ENV->{$_[1]} = $_[2] }
     sub DELETE   { $WarmCGI::SET{$_[1]} = undef; delete $WarmCGI::ENV->{$_[1]} }
     sub CLEAR    { $WarmCGI::READ{'all variables'} = 1; %$WarmCGI::ENV = () }
@@ -75,7 +90,6 @@ sub read_all {
 sub watch_env {
     $ENV = \%main::ENV;
     tie my %watch, 'WarmCGI::Env';
-    no warnings 'once';
     *main::ENV = \%watch;
 }
 
@@ -86,6 +100,7 @@ sub order {
     pop @pairs;
     while (my ($name, $value) = splice @pairs, 0, 2) {
         if    ($name eq 'preload') { push @PRELOAD, $value }
+        elsif ($name eq 'variable') { $VARIABLE{$value} = 1 }
         elsif ($name eq 'late')    { $LATE{$1} = $2 if $value =~ /^(.*?)=(.*)\z/s }
         elsif ($value =~ /^(.*)\z/s) { $ORDER{$name} = $1 }    # it is the gateway's: not tainted
     }
@@ -96,14 +111,17 @@ sub order {
 # What perl says while it compiles, it says to every request in plain CGI. So it is kept,
 # and each worker repeats it.
 sub keep_errors {
-    open($ERRORS, '>&', 2) && open($LOADING, '+>>', undef) or return;
+    @STANDARD = map identity($_), 0 .. 2;
+    open($ERRORS, '>&', 2) && open($LOADING, '+>>:raw', undef) or return;
     POSIX::dup2(fileno $LOADING, 2);
 }
 
 sub release_errors {
     return if !$LOADING;
+    $STANDARD[2] = 'replaced' if identity(2) ne identity(fileno $LOADING);
     seek $LOADING, 0, 0;
     read $LOADING, $SAID, 1 << 20;
+    $SAID =~ s/^Warning: Use of "exit" without parentheses.*\n//mg if $MODE eq 'reuse';    # it is our exit
     find_copies();
     POSIX::dup2(fileno $ERRORS, $_) for copies(2);
     close $LOADING;
@@ -123,7 +141,7 @@ sub find_copies {
     }
 }
 
-sub identity { join ' ', (POSIX::fstat(shift))[0, 1] }
+sub identity { join ' ', (stat '/proc/self/fd/' . shift)[0, 1] }
 
 sub failed {
     release_errors();
@@ -143,7 +161,7 @@ sub preload {
 }
 
 # load_late loads what workers of an earlier parent loaded after their fork, if it is
-# found in the same file.
+# found in the same file, and does not look at what the script may have set by then.
 sub load_late {
     local ($@, $!, $SIG{__DIE__}, $SIG{__WARN__});
     $SIG{__WARN__} = sub { };
@@ -151,16 +169,33 @@ sub load_late {
         next if $INC{$name} || $name !~ /^([\w\/]+\.pm)\z/;
         $name = $1;
         my ($dir) = grep { !ref && -e "$_/$name" } @INC;
-        next if !defined $dir || "$dir/$name" ne $LATE{$name};
+        next if !defined $dir || "$dir/$name" ne $LATE{$name} || looks_back($LATE{$name});
         eval { package main; require $name; 1 };
     }
 }
 
+# looks_back reports whether a module may depend, while it is loaded, on what the script
+# has done before. One of the script's own has more ways to do so than one of a library.
+sub looks_back {
+    my $file = shift;
+    open my $h, '<:raw', $file or return 1;
+    sysread $h, my $text, 1 << 24;
+    $text =~ s/^__(?:END|DATA)__.*|^=[a-zA-Z].*?(?:^=cut\b.*?$|\z)|^\s*#.*?$//gms;
+    return 1 if $text =~ /[\$\@%&*](?:main)?::\w|\bpackage\s+main\b/;
+    return !in_library($file) && $text =~ /\|\|=|\/\/=|\b(?:defined|exists|ENV|ARGV|caller|time|localtime|gmtime|getcwd|cwd)\b|\$0/;
+}
+
+sub in_library { my $file = shift; return scalar grep { index($file, "$_/") == 0 } @LIBRARY }
+
 # report tells the gateway what was loaded, and what keeps the script from being forked.
 sub report {
     say_line('file', word($SCRIPT));
-    for my $f (values %INC) {
-        say_line('file', word($f)) if defined $f && !ref $f && $f =~ m{^/};
+    for my $name (keys %INC) {
+        my $file = file_of($name);
+        say_line('file', word($file)) if -e $file;
+    }
+    for (0 .. 2) {
+        say_line('unsafe', word('replaces standard ' . (qw(input output error))[$_] . ' while it is loaded')) if $STANDARD[$_] ne identity($_);
     }
     say_line('unsafe', word("reads $_ while it is loaded")) for sort keys %READ;
     if ($MODE eq 'reuse' && $ORDER{captured} ne 'accept') { say_line('captured', word($_)) for captured() }
@@ -185,7 +220,7 @@ sub each_stash {
 sub keep_data {
     my ($name, $stash) = @_;
     no strict 'refs';
-    no warnings;
+    local $^W = 0;
     my $glob = exists $stash->{DATA} && ref \$stash->{DATA} eq 'GLOB' ? $stash->{DATA} : return;
     return if !defined fileno *$glob;
     my $file = readlink '/proc/self/fd/' . fileno *$glob;
@@ -198,18 +233,60 @@ sub keep_data {
 sub open_data {
     for (@DATA) {
         my ($glob, $file, $at, $layers) = @$_;
-        open(*$glob, "<$layers", $file) and seek(*$glob, $at, 0);
+        open(*$glob, "<:raw$layers", $file) and seek(*$glob, $at, 0);
     }
 }
 
-# find_risky notes a class whose objects have to be destroyed at the end. How many there
-# are is told by the references to the class: each object holds one. Destructors that do
-# nothing don't count.
-sub find_risky {
+# An ordinary exit destroys all objects, and pays for each page of the warm parent's that
+# it touches. It is only needed where an object with a destructor is alive, or may be. How
+# many objects a class has is told by the references to it: each object holds one.
+our @HARMLESS = map "${_}::DESTROY", qw(CGI IO::Handle SelectSaver Regexp Encode::Encoding WarmCGI::Env);
+our @CLASSES;     # in threes: class, its symbols, the references to it at the fork
+our @SYMBOLS;     # in pairs: a package's symbols, and how many there were
+our %PACKAGES;    # addresses of the packages' symbols
+our $LASTING;     # an object with a destructor may be alive since before the fork
+
+sub note_class {
     my ($name, $stash) = @_;
-    return if $name eq 'main' || $name eq 'UNIVERSAL';
-    my $destroy = $name->can('DESTROY') || $name->can('AUTOLOAD') or return;
-    push @RISKY, [$stash] if !grep { defined &$_ && \&$_ == $destroy } @HARMLESS;
+    push @SYMBOLS, $stash, 0;
+    $PACKAGES{0 + $stash} = 1;
+    return if $name =~ /^(?:main|UNIVERSAL|WarmCGI)\z/;
+    push @CLASSES, $name, $stash, 0 if destroys($name) || !in_library(file_of_package($name));
+}
+
+# count_classes comes after all is looked up that is looked up: perl notes in a package
+# which methods it has not.
+sub count_classes {
+    for (my $i = 0; $i < @SYMBOLS; $i += 2) { $SYMBOLS[$i + 1] = %{$SYMBOLS[$i]} }
+    for (my $i = 0; $i < @CLASSES; $i += 3) {
+        my $name  = $CLASSES[$i];
+        my $count = $CLASSES[$i + 2] = Internals::SvREFCNT(%{$CLASSES[$i + 1]});
+        # Three are its own and ours. Each "our" is one, too; who would count them?
+        next if $LASTING || $count == 3 || !destroys($name);
+        my $file = file_of_package($name);
+        $file = file_of_package($name) while !length $file && $name =~ s/::\w+\z//;
+        $LASTING = !in_library($file);
+    }
+}
+
+sub file_of_package { (my $file = shift) =~ s{::}{/}g; return $INC{"$file.pm"} // '' }
+
+sub destroys {
+    my $destroy = UNIVERSAL::can($_[0], 'DESTROY') || UNIVERSAL::can($_[0], 'AUTOLOAD') || return 0;
+    return !grep { defined &$_ && \&$_ == $destroy } @HARMLESS;
+}
+
+# to_destroy reports whether the script may have made something that has to be destroyed.
+sub to_destroy {
+    return 1 if $LASTING || keys %INC != keys %LOADED || $INC{'threads.pm'};
+    for (my $i = 0; $i < @CLASSES; $i += 3) {
+        return 1 if Internals::SvREFCNT(%{$CLASSES[$i + 1]}) > $CLASSES[$i + 2] && destroys($CLASSES[$i]);
+    }
+    for (my $i = 0; $i < @SYMBOLS; $i += 2) {
+        next if $SYMBOLS[$i + 1] == %{$SYMBOLS[$i]};
+        return 1 if grep { /::\z/ && !$PACKAGES{0 + \%{$SYMBOLS[$i]{$_}}} } keys %{$SYMBOLS[$i]};
+    }
+    return 0;
 }
 
 # fork_loop is the warm parent's life. A worker returns from it.
@@ -218,8 +295,7 @@ sub find_risky {
 # each page that it writes to, in each worker, and a variable is on a page: so this is a
 # few long subs with few variables, and calls the system where perl would make a handle.
 sub fork_loop {
-    my $mask = POSIX::SigSet->new(POSIX::SIGCHLD(), POSIX::SIGTERM());
-    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $mask);
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $MASK);
     my ($lines, $stopping, $n, $bits, $pid) = ('', 0);
     my $signals = signalfd();
     while (1) {
@@ -227,9 +303,9 @@ sub fork_loop {
         vec($bits, $signals, 1) = 1 if defined $signals;
         select($bits, undef, undef, defined $signals ? undef : %CHILDREN ? 0.02 : 1);
         if (!defined $signals) {
-            POSIX::sigpending($mask);
-            end_all() if $mask->ismember(POSIX::SIGTERM());
-            $mask->fillset;
+            POSIX::sigpending($MASK);
+            end_all() if $MASK->ismember(POSIX::SIGTERM());
+            $MASK->fillset;
         } elsif (vec($bits, $signals, 1)) {
             POSIX::read($signals, $n, 128);
             end_all() if unpack('L', $n // '') == POSIX::SIGTERM();
@@ -248,7 +324,7 @@ sub fork_loop {
                 $pid = fork;
                 if (!defined $pid) { select undef, undef, undef, 0.01; redo }
                 if (!$pid) {
-                    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $mask);
+                    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $MASK);
                     return;
                 }
                 $CHILDREN{$pid} = 1;
@@ -297,6 +373,7 @@ sub connection {
 sub become_worker {
     $WORKER = $$;
     setpgrp(0, 0);
+    $SIG{CHLD} = $CHLD if defined $CHLD;
     my $fd = connection();
     POSIX::dup2($fd, $_) for copies(2);
     POSIX::close($fd);
@@ -329,26 +406,38 @@ sub next_request {
     POSIX::close($fd);
     POSIX::write(2, $SAID, length $SAID) if length $SAID;
     $^T = time;
+    alarm $ALARM if $ALARM;
     open_data() if @DATA;
     if ($MODE eq 'reuse') { handles(); seed() }
     else                  { srand }
+    utf8::decode($_) for ${^UNICODE} & 32 ? @args : ();    # -CA
     $! = 0;    # die ends with it
     return @args;
 }
 
 # null puts /dev/null on descriptors.
 sub null {
-    my $fd = POSIX::open('/dev/null', POSIX::O_RDWR()) // return;
+    my $fd = POSIX::open('/dev/null', 2) // return;    # O_RDWR
     POSIX::dup2($fd, $_) for @_;
     POSIX::close($fd);
+}
+
+# place is the path of a file that was loaded by a path below the script's folder.
+sub place {
+    my $file = shift;
+    return $file =~ m{^/} ? $file : $SCRIPT =~ s{[^/]*\z}{}r . $file;
+}
+
+sub file_of {
+    my $file = $INC{$_[0]};
+    return defined $file && !ref $file ? place($file) : '-';
 }
 
 sub finished {
     my ($code, $left) = @_;
     if (keys %INC != keys %LOADED) {
         for my $name (grep !exists $LOADED{$_}, keys %INC) {
-            my $file = $INC{$name};
-            say_line('late', $$, word($name), word(defined $file && !ref $file ? $file : '-')) if $name =~ /\.pm\z/;
+            say_line('late', $$, word($name), word(file_of($name)));
             $LOADED{$name} = 1 if $left;
         }
     }
@@ -358,8 +447,9 @@ sub finished {
 # flush_all writes what is in the buffers of all open handles: perl does so before each
 # exec, also before one that fails.
 sub flush_all {
-    no warnings;
-    local ($@, $!, $?);
+    local $^W = 0;
+    local ($@, $!, $?, $SIG{__DIE__});
+    local $SIG{__WARN__} = sub { };    # -W warns where nobody wants it
     eval { local %ENV = (); exec { '' } '' };
 }
 
@@ -369,17 +459,14 @@ sub ended {
     failed() if defined $LOADING && $$ == $PARENT;
 }
 
-# leave is the last END block of a worker in mode warm. An ordinary exit would destroy
-# everything, and pay for each page of the warm parent's that it touches. It is only
-# needed where objects with a destructor are alive, or may be, or a child that perl may
-# have to wait for; then the gateway learns the end from the exit status.
+# leave is the last END block of a worker in mode warm. Where perl's own exit is needed,
+# the gateway learns the end from the exit status.
 sub leave {
     return if $$ != $WORKER;
     my $code = $?;
-    my $quick = keys %INC == keys %LOADED && waitpid(-1, POSIX::WNOHANG()) != 0 && !grep { Internals::SvREFCNT(%{$_->[0]}) > $_->[1] } @RISKY;
-    if (!$quick) {
+    if (waitpid(-1, POSIX::WNOHANG()) == 0 || to_destroy()) {
         for my $name (grep !exists $LOADED{$_}, keys %INC) {
-            say_line('late', $$, word($name), word(ref $INC{$name} ? '-' : $INC{$name} // '-')) if $name =~ /\.pm\z/;
+            say_line('late', $$, word($name), word(file_of($name)));
         }
         $? = $code;
         return;
@@ -391,6 +478,7 @@ sub leave {
 }
 
 sub start {
+    delete $main::{'POSIX::'} if $POSIX;
     order();
     keep_errors();
     watch_env();
@@ -403,10 +491,12 @@ sub loaded {
     unwatch_env();
     each_stash(\&keep_data);
     release_errors();
-    each_stash(\&find_risky);
-    $_->[1] = Internals::SvREFCNT(%{$_->[0]}) for @RISKY;
+    each_stash(\&note_class);
+    count_classes();
     %LOADED = map { $_ => 1 } keys %INC;
-    { my $was = select(STDOUT); my $af = $|; $| = 1; print STDOUT ''; $| = $af; select($was) }
+    { my $was = select(STDOUT); my $af = $|; $| = 1; $| = $af; select($was) }    # flushes
+    $ALARM = alarm 0;
+    if (defined $SIG{CHLD}) { $CHLD = $SIG{CHLD}; $SIG{CHLD} = 'DEFAULT' }    # the parent waits for its children itself
     $ADDRESS = $^O eq 'linux' ? pack('Sa*', 1, "$ORDER{socket}\0") : pack('CCa*', 3 + length $ORDER{socket}, 1, "$ORDER{socket}\0");
     report();
     null(copies(0));    # for requests without a body

@@ -9,12 +9,15 @@ our (%WAS, $SEEDS, $STATUS, $SERVING);
 # destructor. Then the process ends, as ever.
 sub exit_request {
     $STATUS = @_ ? $_[0] : 0;
-    no warnings 'exiting';
+    local $^W = 0;    # it warns of leaving a sub
     eval { next REQUEST } if $SERVING && $$ == $WORKER;
     CORE::exit($STATUS);
 }
 
 BEGIN { *CORE::GLOBAL::exit = sub (;$) { unshift @_, 0 if !@_; goto &exit_request } }
+
+# left_loop: the script has said last where there is no loop but ours.
+sub left_loop { die qq{Can't "last" outside a loop block.\n} }
 
 # captured lists the lexicals of the main program that named subs and END blocks see:
 # they would see those of the first request for ever.
@@ -60,10 +63,11 @@ sub end_blocks {
 
 # remember notes how the process is before the first request.
 sub remember {
-    no warnings;
+    my $warn = $^W;
+    local $^W = 0;
     %WAS = (
-        sig => {%SIG}, inc => [@INC], umask => umask, dir => POSIX::getcwd(), locale => POSIX::setlocale(POSIX::LC_ALL(), undef) // 'C',
-        vars => [$/, $\, $,, $;, $", $^W, $0], format => [main::format_of_stdout()],
+        sig => {%SIG}, inc => [@INC], umask => umask, dir => POSIX::getcwd(), locale => POSIX::setlocale(POSIX::LC_ALL()) // 'C',
+        vars => [$/, $\, $,, $;, $", $warn, $0], format => [main::format_of_stdout()],
         layers => {map { $_ => join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers($_) } *STDIN, *STDOUT, *STDERR},
         flush => $|, errors => identity(2), control => identity(3),
     );
@@ -135,7 +139,7 @@ sub end_request {
 
 # clean puts back what the request has changed. It returns what can't be.
 sub clean {
-    no warnings;
+    $^W = 0;
     my @left;
     alarm 0;
     untie *STDOUT if tied *STDOUT;
@@ -145,12 +149,13 @@ sub clean {
     $| = 1;    # flushes
     $| = $WAS{flush};
     flush_all();
-    ($/, $\, $,, $;, $", $^W) = @{$WAS{vars}};
+    POSIX::dup2(fileno $WAS{stderr}, $_) for identity(2) eq $WAS{errors} ? () : copies(2);
+    ($/, $\, $,, $;, $") = @{$WAS{vars}};
     $0 = $WAS{vars}[6] if $0 ne $WAS{vars}[6];
     main::format_of_stdout(@{$WAS{format}}) if "@{$WAS{format}}" ne join ' ', main::format_of_stdout();
     for my $name (keys %SIG) {
         my ($is, $was) = ($SIG{$name}, $WAS{sig}{$name});
-        next if $is eq $was && ref $is eq ref $was;
+        next if ($is // '') eq ($was // '') && ref $is eq ref $was;
         if (defined $was) { $SIG{$name} = $was }
         elsif ($name =~ /^__/) { delete $SIG{$name} }
         else                   { $SIG{$name} = 'DEFAULT' }
@@ -158,15 +163,17 @@ sub clean {
     @INC = @{$WAS{inc}} if "@INC" ne "@{$WAS{inc}}";
     umask $WAS{umask};
     chdir $WAS{dir};
-    POSIX::setlocale(POSIX::LC_ALL(), $WAS{locale}) if POSIX::setlocale(POSIX::LC_ALL(), undef) ne $WAS{locale};
+    POSIX::setlocale(POSIX::LC_ALL(), $WAS{locale}) if POSIX::setlocale(POSIX::LC_ALL()) ne $WAS{locale};
     if (defined &CGI::initialize_globals) {
         CGI::initialize_globals();
         ${$_->[0]} = $_->[1] for @{$WAS{cgi}};
     }
+    delete @INC{grep !defined $INC{$_}, keys %INC} if keys %INC != keys %LOADED;    # could not be loaded
     my $child;
     do { $child = waitpid -1, POSIX::WNOHANG() } while $child > 0;
     push @left, 'children' if $child == 0;
     push @left, 'descriptors' if lowest_descriptor() != $WAS{fd} && !close_handles();
+    $^W = $WAS{vars}[5];
     return join ',', @left;
 }
 
@@ -189,8 +196,7 @@ sub close_handles {
 
 # handles makes the standard handles what they were; their descriptors are right already.
 sub handles {
-    no warnings;
-    POSIX::dup2(fileno $WAS{stderr}, $_) for identity(2) eq $WAS{errors} ? () : copies(2);
+    local $^W = 0;
     open STDIN, '<&=', 0;    # anew, without what is in its buffer
     tell STDIN;
     $. = 0;
@@ -205,7 +211,7 @@ sub handles {
 # seed is a seed for rand, from a store: srand itself opens a device each time.
 sub seed {
     if (length $SEEDS < 4) {
-        open my $h, '<', '/dev/urandom' or return srand;
+        open my $h, '<:raw', '/dev/urandom' or return srand;
         sysread $h, $SEEDS, 1024;
     }
     srand unpack 'L', substr $SEEDS, 0, 4, '';

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,7 @@ func TestPerlScriptThatCannotBeCompiledFailsWithPerlsMessage(t *testing.T) {
 		p.outcome(t)
 		assert.False(t, p.isReady)
 		assert.Contains(t, p.failed, `Global symbol "$x" requires explicit package name`)
-		assert.Contains(t, p.stderr(), "script.pl line 3.")
+		assert.Eventually(t, func() bool { return strings.Contains(p.stderr(), "script.pl line 3.") }, patience, time.Millisecond)
 	}
 	p := start(t, perlScript(t, "", "use No::Such::Module;"), setup{})
 	p.outcome(t)

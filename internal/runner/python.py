@@ -63,7 +63,7 @@ class Order:
         while len(data) < rest:
             data += os.read(CONTROL, rest - len(data)) or os._exit(1)
         words = data[:-2].split(b'\0')
-        first, self.preload, self.late, self.env = {}, [], [], {}
+        first, self.preload, self.late, self.env, self.variables = {}, [], [], {}, set()
         for name, value in zip(words[::2], words[1::2]):
             if name == b'env':
                 name, _, value = value.partition(b'=')
@@ -72,6 +72,8 @@ class Order:
                 self.preload.append(os.fsdecode(value))
             elif name == b'late':
                 self.late.append(os.fsdecode(value).partition('=')[::2])
+            elif name == b'variable':
+                self.variables.add(os.fsdecode(value))
             else:
                 first[name] = os.fsdecode(value)
         self.version, self.cookie = first.get(b'version'), first.get(b'cookie', '')

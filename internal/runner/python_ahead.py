@@ -5,10 +5,11 @@
 # before, or may not import them at all. They are held back, see Held.
 
 
-REQUEST = frozenset('''AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE CONTEXT_DOCUMENT_ROOT CONTEXT_PREFIX DOCUMENT_ROOT
-    DOCUMENT_URI GATEWAY_INTERFACE HTTPS PATH_INFO PATH_TRANSLATED QUERY_STRING SCRIPT_FILENAME SCRIPT_NAME
-    SCRIPT_URI SCRIPT_URL UNIQUE_ID'''.split())
-REQUEST_PREFIX = 'HTTP_', 'REMOTE_', 'REQUEST_', 'SERVER_', 'SSL_', 'REDIRECT_'
+# Variables of requests, beside those that the order names: not every request has all of them.
+REQUEST = frozenset('''AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE CONTEXT_DOCUMENT_ROOT CONTEXT_PREFIX DOCUMENT_URI HTTPS
+    PATH_INFO PATH_TRANSLATED QUERY_STRING SCRIPT_NAME SCRIPT_URI SCRIPT_URL SERVER_NAME SERVER_PORT SERVER_PROTOCOL
+    UNIQUE_ID'''.split())
+REQUEST_PREFIX = 'HTTP_', 'REMOTE_', 'REQUEST_', 'SSL_', 'REDIRECT_'
 
 
 class Watch(type(os.environ)):
@@ -183,8 +184,11 @@ class Ahead:
         key = os.fsencode(key) if isinstance(key, (bytes, str)) else b''
         if self.batch is not None:
             self.batch.environ[key] = ENVIRON.get(key)
-        elif os.fsdecode(key) in REQUEST or os.fsdecode(key).startswith(REQUEST_PREFIX):
+        elif self.of_request(os.fsdecode(key)):
             self.tell('%s reads %s while it is loaded' % (reader(), os.fsdecode(key)))
+
+    def of_request(self, name):
+        return name in self.order.variables or name in REQUEST or name.startswith(REQUEST_PREFIX)
 
     def copies(self):
         if reader() == 'wsgiref.handlers':  # renewals() copies again

@@ -37,6 +37,7 @@ module WarmCGI
       @order = {}
       @preload = []
       @hints = []
+      @variables = []
       data.split("\0", -1).each_slice(2) do |name, value|
         next unless value
 
@@ -44,6 +45,7 @@ module WarmCGI
         case name
         when 'preload' then @preload << value
         when 'late' then @hints << value[/\A[^=]*=(.*)/m, 1]
+        when 'variable' then @variables << value
         else @order[name] = value
         end
       end
@@ -63,7 +65,7 @@ module WarmCGI
     def load_ahead
       @features_before = $LOADED_FEATURES.dup
       before = ENV.to_h
-      Watch.start
+      Watch.start(@variables)
       # What is warned of here, is in plain CGI written to the request's errors.
       $stderr = @warnings = Warnings.new
       @preload.each do |name|

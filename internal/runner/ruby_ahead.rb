@@ -1,7 +1,8 @@
 # Loads what the script will require, before it runs.
 module WarmCGI
   # A request's variables. A library that looks at them while it is loaded is not safe to be warm.
-  REQUEST = /\A(?:QUERY_STRING|REQUEST_\w+|PATH_INFO|PATH_TRANSLATED|CONTENT_\w+|REMOTE_\w+|AUTH_TYPE|SCRIPT_\w+|SERVER_(?:NAME|PORT|PROTOCOL)|HTTPS|HTTP_\w+|GATEWAY_INTERFACE)\z/
+  # Not every request has all of them, so there are more than the order names.
+  REQUEST = /\A(?:QUERY_STRING|REQUEST_\w+|PATH_INFO|PATH_TRANSLATED|CONTENT_\w+|REMOTE_\w+|AUTH_TYPE|SCRIPT_NAME|SERVER_(?:NAME|PORT|PROTOCOL)|HTTPS|HTTP_\w+)\z/
   BY_NAME = %i[[] fetch key? has_key? include? member? values_at slice assoc delete []= store]
   WHOLE = %i[to_h to_hash to_a each each_pair map select filter reject find_all keys values each_key each_value sort sort_by
              inspect find any? all? count size length empty? group_by partition each_with_object reduce inject key
@@ -12,7 +13,8 @@ module WarmCGI
     class << self
       attr_reader :seen
 
-      def start
+      # variables are the names of a request's variables, as the order has them.
+      def start(variables)
         @seen = []
         seen = @seen
         it = ENV.singleton_class
@@ -25,7 +27,7 @@ module WarmCGI
           names = BY_NAME.include?(m)
           it.send(:define_method, m) do |*args, **opts, &block|
             if names
-              args.each { |n| seen << "reads #{n} while it is loaded" if n.is_a?(String) && n.match?(REQUEST) }
+              args.each { |n| seen << "reads #{n} while it is loaded" if n.is_a?(String) && (n.match?(REQUEST) || variables.include?(n)) }
             else
               from = caller_locations(1, 1)&.first&.path
               seen << 'reads the whole environment while it is loaded' unless from && Ahead.own?(from)
