@@ -17,6 +17,8 @@ class Worker:
         self.fresh = list(renewals(self.modules))
         self.known = set(self.modules)
         self.known.add('__main__')
+        self.patterns = Patterns(self.modules)
+        self.patterns.compile_ahead(self.order.late)
         # Plain Python would destroy them at its end.
         for o in gc.get_objects():
             if type(getattr(type(o), '__del__', None)) is FUNCTION and not isinstance(o, type):
@@ -170,6 +172,7 @@ class Worker:
                 origin = spec.origin if spec.has_location and spec.origin else '-'
                 lines.append('late %d %s %s\n' % (self.pid, escape(name), escape(origin)))
         self.known.update(sys.modules)
+        lines += ['late %d %s %s\n' % (self.pid, *late) for late in self.patterns.late(sys.modules)]
         return lines
 
     def done(self, code, left='-'):
