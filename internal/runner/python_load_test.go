@@ -180,7 +180,7 @@ try:
     print(numpy.random.rand(), numpy.random.default_rng().random())
 except ImportError: pass
 `)
-		numbers := 9
+		numbers := 8
 		if pythonHas(t, python, "numpy") {
 			numbers += 2
 		}
