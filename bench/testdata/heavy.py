@@ -1,12 +1,11 @@
 #!/usr/bin/python3
 """An order's invoice: a database, a template, JSON, an e-mail and exact sums."""
-import email.message
-import email.policy
 import json
 import os
 import sqlite3
 import sys
 from decimal import ROUND_HALF_UP, Decimal
+from email.mime.text import MIMEText
 from urllib.parse import parse_qs
 
 import jinja2
@@ -48,11 +47,10 @@ def page(query):
         total += item["sum"]
         items.append(item)
     cent = Decimal("0.01")
-    mail = email.message.EmailMessage(policy=email.policy.default.clone(linesep="\n"))
+    mail = MIMEText(f"{len(items)} items, {total.quantize(cent, ROUND_HALF_UP)}\n", "plain", "us-ascii")
     mail["From"] = "shop@example.org"
     mail["To"] = fields.get("email", "nobody@example.org")
     mail["Subject"] = f"Your order {order['number']}"
-    mail.set_content(f"{len(items)} items, {total.quantize(cent, ROUND_HALF_UP)}\n")
     return jinja2.Environment(autoescape=True, keep_trailing_newline=True).from_string(TEMPLATE).render(
         number=order["number"],
         customer=fields.get("name", ""),

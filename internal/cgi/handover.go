@@ -138,6 +138,7 @@ func (h *Handover) Exited(e Exit) {
 	killed := p.exit.Killed
 	p.reaped, p.exit = true, e
 	p.exit.Started, p.exit.Killed = true, killed
+	p.limited()
 	p.mu.Unlock()
 	close(p.exited)
 	select {

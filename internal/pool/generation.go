@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
 	"warmcgi/internal/shim"
 )
 
@@ -77,8 +79,8 @@ func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generatio
 	if g.dir, err = os.MkdirTemp(p.set.dir, "s"); err != nil {
 		return nil, err
 	}
-	if g.ln, err = listen(filepath.Join(g.dir, "s")); err != nil {
-		os.Remove(g.dir)
+	if g.ln, err = p.listen(g.dir); err != nil {
+		os.RemoveAll(g.dir)
 		return nil, err
 	}
 	if err := g.exec(); err != nil {
@@ -137,6 +139,7 @@ func (g *generation) order() error {
 	o := shim.Order{
 		Version: shim.Version, Script: p.script.File, Dir: p.script.Dir, Mode: string(g.mode),
 		Argv: p.program.Argv, Runner: p.settings.Runner, Env: p.env,
+		Confine: p.confine, Gateway: os.Getpid(), Socket: filepath.Join(g.dir, "s"),
 	}
 	if p.program.Language != nil {
 		o.Language = p.program.Language.Name
@@ -150,7 +153,10 @@ func (g *generation) order() error {
 		captured = "accept"
 	}
 	words := []string{"version", "1", "cookie", g.cookie, "mode", string(g.mode), "script", p.script.File,
-		"socket", filepath.Join(g.dir, "s"), "captured", captured}
+		"socket", o.Socket, "captured", captured}
+	if p.confine != nil && p.confine.Limits.Processes > 0 {
+		words = append(words, "processes", strconv.Itoa(p.confine.Limits.Processes))
+	}
 	for _, name := range requestVariables(p.vars, p.env) {
 		words = append(words, "variable", name)
 	}
@@ -264,9 +270,11 @@ func (g *generation) take(l line) error {
 	}
 	switch l.verb {
 	case "forked":
-		g.forked(pid)
+		if !g.forked(pid) {
+			return fmt.Errorf("it names more than %d workers", maxWorkers)
+		}
 	case "late":
-		g.p.late(l.word(1), l.word(2))
+		g.p.late(g, l.word(1), l.word(2))
 	case "done":
 		code, err := l.number(1)
 		if err != nil {
@@ -301,7 +309,12 @@ func (g *generation) checkLoaded() string {
 	if buffered(g.in) == 0 {
 		return "reads standard input while it is loaded"
 	}
-	return unsafeToFork(g.pid)
+	if g.p.spent(g.pid) {
+		return "takes more than half of its processor time to be loaded (" + g.p.confine.Describe(confine.CPU) + ")"
+	}
+	var why string
+	g.p.confine.Look(func() { why = unsafeToFork(g.pid) })
+	return why
 }
 
 // loadFailed: the runner or the shim could not load the script.

@@ -47,11 +47,12 @@ func (p *Pool) tend(now time.Time) {
 		}
 		for pid, w := range g.workers {
 			if (w.state == returning || w.state == leaving) && now.Sub(w.since) > stuckTime {
-				syscall.Kill(-pid, syscall.SIGKILL)
+				p.confine.Kill(pid, syscall.SIGKILL)
 			}
 		}
 	}
 	if g := p.gen; g != nil {
+		p.renew(g)
 		p.trim(g, now)
 		p.refill(g)
 	}
@@ -95,7 +96,7 @@ func (p *Pool) weigh() {
 	}
 	p.mu.Unlock()
 	for _, pid := range pids {
-		m := memoryOf(pid)
+		m := p.memoryOf(pid)
 		p.mu.Lock()
 		if w := g.workers[pid]; w != nil {
 			w.memory = m

@@ -4,7 +4,8 @@
 //
 // It guarantees what package cgi does for a spawned script, and that
 //
-//   - a request is only ever given to a live child of the script's warm parent;
+//   - a request is only ever given to a live child of the script's warm parent, which runs
+//     as the user and under the limits of the request;
 //   - a worker gets a request only when the one before is known to be complete;
 //   - code that was changed on disk answers no request that comes later (files that a
 //     script has loaded: half a second later);
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
 	"warmcgi/internal/runner"
 )
 
@@ -52,6 +54,7 @@ type Pool struct {
 	script   cgi.Script // Args are those of the first request, and are not used
 	settings *cgi.Workers
 	env      []string // of the warm parent
+	confine  *confine.Rules
 	program  *runner.Program
 	metrics  *scriptMetrics
 
@@ -106,7 +109,7 @@ const (
 
 func newPool(s *Set, req *cgi.Request, c constants, program *runner.Program) *Pool {
 	p := &Pool{
-		set: s, script: req.Script, settings: req.Workers, program: program,
+		set: s, script: req.Script, settings: req.Workers, confine: req.Confine, program: program,
 		env:     c.over(req.Env, req.Script.File),
 		metrics: s.metrics.of(req.Script.Name), state: Cold, ceiling: cgi.ModeWarm,
 		old: map[*generation]bool{}, waiters: list.New(), answered: map[cgi.Mode]int64{}, hints: map[string]*hint{},

@@ -54,8 +54,12 @@ func TestReuseIsOnlyForScriptsThatOptIn(t *testing.T) {
 	t.Run("by the route", func(t *testing.T) {
 		s := newSite(t, nil)
 		w, file := settings(cgi.ModeReuse), s.write("a.pl", hello)
-		a := s.until(cgi.ModeReuse, w, file)
-		assert.Equal(t, a.body, s.ask(w, file).body, "one process")
+		s.until(cgi.ModeReuse, w, file)
+		pids := map[string]bool{}
+		for range 20 {
+			pids[s.ask(w, file).body] = true
+		}
+		assert.Less(t, len(pids), 5, "a request that stalls may have another process made")
 	})
 	t.Run("by a comment", func(t *testing.T) {
 		s := newSite(t, nil)
@@ -184,17 +188,30 @@ func TestAnEditedScriptIsSpawnedWhileOthersLoad(t *testing.T) {
 }
 
 func TestAnEditedModuleTakesEffectWithinASecond(t *testing.T) {
-	s := newSite(t, nil)
-	s.write("Mine.pm", "package Mine; sub text { 'one' } 1;")
-	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\nuse FindBin; use lib $FindBin::Bin; use Mine; print \"Content-Type: text/plain\\n\\n\", Mine::text();")
-	assert.Equal(t, "one", s.until(cgi.ModeWarm, w, file).body)
-	s.write("Mine.pm", "package Mine; sub text { 'two' } 1;")
-	edited := time.Now()
-	for s.ask(w, file).body != "two" {
-		require.Less(t, time.Since(edited), time.Second)
-		time.Sleep(10 * time.Millisecond)
+	for _, c := range []struct {
+		name, load string
+		mode       cgi.Mode
+	}{
+		{"by an absolute path", "use FindBin; use lib $FindBin::Bin; use Mine;", cgi.ModeWarm},
+		{"by a path below the script's folder", "use lib '.'; use Mine;", cgi.ModeWarm},
+		{"at run time", "use lib '.'; require Mine;", cgi.ModeReuse},
+		{"at run time as a file", "require './Mine.pm';", cgi.ModeReuse},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, nil)
+			s.write("Mine.pm", "package Mine; sub text { 'one' } 1;")
+			w, file := settings(c.mode), s.write("a.pl", "#!/usr/bin/perl\n"+c.load+" print \"Content-Type: text/plain\\n\\n\", Mine::text();")
+			assert.Equal(t, "one", s.until(c.mode, w, file).body)
+			s.write("Mine.pm", "package Mine; sub text { 'two' } 1;")
+			edited := time.Now()
+			for s.ask(w, file).body != "two" {
+				require.Less(t, time.Since(edited), time.Second)
+				time.Sleep(10 * time.Millisecond)
+			}
+			time.Sleep(time.Until(edited.Add(time.Second))) // a worker that had not loaded it yet has answered, perhaps
+			assert.Equal(t, "two", s.until(c.mode, w, file).body)
+		})
 	}
-	assert.Equal(t, "two", s.until(cgi.ModeWarm, w, file).body)
 }
 
 func TestAScriptThatAModuleMakesUnsafeIsTriedAgainWhenTheModuleChanges(t *testing.T) {
@@ -211,7 +228,7 @@ func TestAScriptThatWritesWhatItLoadsIsSpawnedWithTheReason(t *testing.T) {
 	s := newSite(t, nil)
 	text := `#!/usr/bin/perl
 use FindBin; use lib $FindBin::Bin;
-BEGIN { open my $f, '>', "$FindBin::Bin/Made.pm"; print $f '1;'; close $f }
+BEGIN { open my $f, '>', "$FindBin::Bin/$$"; print $f '1;'; close $f; rename "$FindBin::Bin/$$", "$FindBin::Bin/Made.pm" }
 use Made;
 print "Content-Type: text/plain\n\nbody";
 `

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
 )
 
 // Config sets up a [Set].
@@ -58,6 +59,7 @@ type Set struct {
 type key struct {
 	file, interpreter string
 	settings          *cgi.Workers
+	confine           *confine.Rules
 	constants         constants
 }
 
@@ -115,7 +117,7 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 	if w == nil || w.Mode == cgi.ModeSpawn {
 		return nil
 	}
-	k := key{req.Script.File, req.Script.Interpreter, w, constantsOf(req)}
+	k := key{req.Script.File, req.Script.Interpreter, w, req.Confine, constantsOf(req)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.pools[k]; p != nil {
@@ -251,7 +253,7 @@ func (g *generation) killAll() {
 	}
 	for pid, w := range g.workers {
 		if w.stderr != nil { // the kernel has said that it is ours; the other pids are only somebody's word
-			syscall.Kill(-pid, syscall.SIGKILL)
+			g.p.confine.Kill(pid, syscall.SIGKILL)
 		}
 	}
 }

@@ -280,3 +280,31 @@ func TestAWarmParentThatDoesNotEndIsKilled(t *testing.T) {
 	p.mu.Unlock()
 	s.eventually("it has ended", func() bool { return syscall.Kill(parent, 0) == syscall.ESRCH })
 }
+
+func TestAScriptThatEndsItselfByASignalIsNotTroubleAndNotAskedTwice(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\nif ($ENV{QUERY_STRING}) { open my $f, '>>', $ENV{QUERY_STRING}; print $f 'x'; close $f; kill ALRM => $$; sleep 60 }\n"+body)
+	s.until(cgi.ModeWarm, w, file)
+	count := filepath.Join(s.dir, "count")
+	for range 2 * maxTrouble {
+		a := s.do(t.Context(), s.request(w, file, "QUERY_STRING="+count))
+		assert.ErrorIs(t, a.err, cgi.ErrNoOutput)
+		assert.Equal(t, "SIGALRM", a.exit.Signal)
+	}
+	info, err := os.Stat(count)
+	require.NoError(t, err)
+	assert.EqualValues(t, 2*maxTrouble, info.Size())
+	assert.Equal(t, cgi.ModeWarm, s.ask(w, file).mode)
+}
+
+func TestAScriptWhoseWorkersCrashInTheMiddleOfTheirAnswersIsDemoted(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\n$| = 1;\n"+body+"kill SEGV => $$ if $ENV{QUERY_STRING};\n")
+	s.until(cgi.ModeWarm, w, file)
+	s.eventually("spawn", func() bool {
+		a := s.do(t.Context(), s.request(w, file, "QUERY_STRING=1"))
+		assert.ErrorIs(t, a.err, cgi.ErrTruncated)
+		return strings.Contains(s.log.String(), "from=warm to=spawn")
+	})
+	assert.Contains(t, s.status().Why, "SIGSEGV")
+}

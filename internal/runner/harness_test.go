@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type setup struct {
 	env      []string // base environment; nil is PATH alone
 	preload  []string
 	late     []string
+	given    []string // what the warm parent has beside env
 	captured string
 }
 
@@ -144,9 +146,10 @@ func start(t *testing.T, script string, s setup) *parent {
 	outR, outW, err := os.Pipe()
 	require.NoError(t, err)
 	p.stdin, p.stdout = inR, outR
+	env := slices.Concat(s.env, []string{"GATEWAY_INTERFACE=CGI/1.1"}, s.given)
 	p.cmd = &exec.Cmd{
 		Path: prog.Argv[0], Args: append(append([]string{}, prog.Argv...), "/proc/self/fd/4"),
-		Dir: filepath.Dir(script), Env: s.env, Stdin: inR, Stdout: outW, Stderr: p.log,
+		Dir: filepath.Dir(script), Env: env, Stdin: inR, Stdout: outW, Stderr: p.log,
 		ExtraFiles: []*os.File{theirs, mem}, WaitDelay: time.Second,
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM},
 	}
@@ -158,7 +161,7 @@ func start(t *testing.T, script string, s setup) *parent {
 	t.Cleanup(p.stop)
 
 	pairs := []string{"version", "1", "cookie", "co%o kie", "mode", s.mode, "script", script, "socket", ln.Addr().String(), "captured", s.captured, "future", "x"}
-	for _, v := range s.env {
+	for _, v := range env {
 		pairs = append(pairs, "env", v)
 	}
 	for _, m := range s.preload {

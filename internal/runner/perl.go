@@ -57,7 +57,7 @@ func perlText(script, mode string) ([]byte, error) {
 			fmt.Sprintf("\n$SCRIPT = %s; $MODE = '%s'; $PREFIX = '%08d' + 0; $0 = $SCRIPT;\nstart(); $^W = $WARN; }\n", perlQuote(script), mode, prefix) +
 			"INIT { WarmCGI::loaded() }\nEND { WarmCGI::ended() }\n"
 		if mode == "reuse" {
-			text += "REQUEST: while (WarmCGI::next_in_reuse()) {\n"
+			text += "REQUEST: while (WarmCGI::next_in_reuse()) { local *ARGV; @ARGV = @WarmCGI::ARGS; @_ = ();\n"
 		}
 		return text + "#line 1 \"" + script + "\"\n"
 	}

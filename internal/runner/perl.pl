@@ -15,7 +15,10 @@ our ($ERRORS, $LOADING, $SAID);   # the real descriptor 2; what it is while load
 our ($CHLD, $ALARM);              # the handler and the alarm that loading has set
 our $ADDRESS;                     # of the script's socket
 our (@STANDARD, @COPIES);         # what 0, 1 and 2 are; pairs: one of them, and a descriptor that is a copy of it
-our ($ENV, %SET, %READ);          # the real %ENV; what loading set in it, and read of it
+our ($ENV, %SET);                 # the real %ENV; what loading set in it
+our (%READ, %SEEN);               # what loading read of it: a request's variables, and others with their values
+our $UMASK = umask;
+our @COMMAND = do { open my $h, '<:raw', '/proc/self/cmdline'; split /\0/, <$h> // '' };
 our (%LOADED, @DATA);             # %INC at the fork; handles DATA
 our %CHILDREN;                    # of the warm parent
 our @LIBRARY = grep { my $dir = $_; !ref && m{^/} && !grep $_ eq $dir, split /:/, $main::ENV{PERL5LIB} // '' } @INC;
@@ -70,21 +73,28 @@ sub read_all {
 }
 
 # A request's variables are not there while the script is loaded. One that reads them
-# then would keep what it saw, so it must not be warm: %ENV is watched. What loading sets
-# in it (BEGIN { $ENV{PATH} = ... } is usual with -T) stays set over every request's.
+# then would keep what it saw, so it must not be warm: %ENV is watched. Others are thought
+# to be the same for all requests, which is looked at again when a request comes. What
+# loading sets in it (BEGIN { $ENV{PATH} = ... } is usual with -T) stays set over every
+# request's.
 {
     package WarmCGI::Env;
     my $request = qr/^(?:HTTP_|REMOTE_|CONTENT_|PATH_INFO$|PATH_TRANSLATED$|QUERY_STRING$|REQUEST_|SCRIPT_NAME$|SERVER_(?:NAME|PORT|PROTOCOL|ADDR)$|AUTH_TYPE$|HTTPS$)/;
-    sub note     { $WarmCGI::READ{$_[0]} = 1 if $_[0] =~ $request || $WarmCGI::VARIABLE{$_[0]} }
     sub TIEHASH  { bless {}, shift }
-    sub FETCH    { note($_[1]); $WarmCGI::ENV->{$_[1]} }
-    sub EXISTS   { note($_[1]); exists $WarmCGI::ENV->{$_[1]} }
+    sub FETCH    { look($_[1]); $WarmCGI::ENV->{$_[1]} }
+    sub EXISTS   { look($_[1]); exists $WarmCGI::ENV->{$_[1]} }
     sub STORE    { $WarmCGI::SET{$_[1]} = $_[2]; $WarmCGI::ENV->{$_[1]} = $_[2] }
     sub DELETE   { $WarmCGI::SET{$_[1]} = undef; delete $WarmCGI::ENV->{$_[1]} }
     sub CLEAR    { $WarmCGI::READ{'all variables'} = 1; %$WarmCGI::ENV = () }
-    sub FIRSTKEY { $WarmCGI::READ{'all variables'} = 1; keys %$WarmCGI::ENV; each %$WarmCGI::ENV }
+    sub FIRSTKEY { $WarmCGI::READ{'all variables'} = 1 if caller ne 'CGI::Fast'; keys %$WarmCGI::ENV; each %$WarmCGI::ENV }
     sub NEXTKEY  { each %$WarmCGI::ENV }
     sub SCALAR   { scalar %$WarmCGI::ENV }
+    # (CGI::Fast has a loop over all that looks at none.)
+    sub look {
+        my $name = shift;
+        if ($name =~ $request || $WarmCGI::VARIABLE{$name}) { $WarmCGI::READ{$name} = 1 }
+        elsif (!exists $WarmCGI::SET{$name}) { $WarmCGI::SEEN{$name} = $WarmCGI::ENV->{$name} }
+    }
 }
 
 sub watch_env {
@@ -296,12 +306,12 @@ sub to_destroy {
 # few long subs with few variables, and calls the system where perl would make a handle.
 sub fork_loop {
     POSIX::sigprocmask(POSIX::SIG_BLOCK(), $MASK);
-    my ($lines, $stopping, $n, $bits, $pid) = ('', 0);
+    my ($lines, $stopping, $wanted, $n, $bits, $pid) = ('', 0, 0);
     my $signals = signalfd();
     while (1) {
         $bits = "\x08";    # descriptor 3
         vec($bits, $signals, 1) = 1 if defined $signals;
-        select($bits, undef, undef, defined $signals ? undef : %CHILDREN ? 0.02 : 1);
+        select($bits, undef, undef, $wanted ? 0.05 : defined $signals ? undef : %CHILDREN ? 0.02 : 1);
         if (!defined $signals) {
             POSIX::sigpending($MASK);
             end_all() if $MASK->ismember(POSIX::SIGTERM());
@@ -314,22 +324,23 @@ sub fork_loop {
             syswrite $CTL, "exit $pid $? -1 -1\n" if delete $CHILDREN{$pid};
         }
         POSIX::_exit(0) if $stopping && !%CHILDREN;
-        next if !vec($bits, 3, 1);
-        sysread($CTL, $lines, 4096, length $lines) or end_all();
-        while ($lines =~ s/^(\w+) ?(\d*)\n//) {
-            if ($1 eq 'stop') { $stopping = 1; POSIX::_exit(0) if !%CHILDREN }
-            next if $1 ne 'fork';
-            $n = $2;
-            while ($n-- > 0) {
-                $pid = fork;
-                if (!defined $pid) { select undef, undef, undef, 0.01; redo }
-                if (!$pid) {
-                    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $MASK);
-                    return;
-                }
-                $CHILDREN{$pid} = 1;
-                syswrite $CTL, "forked $pid\n";
+        if (vec($bits, 3, 1)) {
+            sysread($CTL, $lines, 4096, length $lines) or end_all();
+            while ($lines =~ s/^(\w+) ?(\d*)\n//) {
+                if    ($1 eq 'fork') { $wanted += $2 }
+                elsif ($1 eq 'stop') { $stopping = 1; $wanted = 0; POSIX::_exit(0) if !%CHILDREN }
             }
+        }
+        while ($wanted > 0) {
+            $pid = fork;
+            last if !defined $pid;    # a limit of processes; the dead have to be waited for
+            if (!$pid) {
+                POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $MASK);
+                return;
+            }
+            $wanted--;
+            $CHILDREN{$pid} = 1;
+            syswrite $CTL, "forked $pid\n";
         }
     }
 }
@@ -387,23 +398,28 @@ sub copies { $_[0], @COPIES ? map $_->[1], grep $_->[0] == $_[0], @COPIES : () }
 sub next_request {
     my $fd = connection();
     my @pairs = pairs($fd) or POSIX::_exit(0);
-    my (@args, %gone, $name, $value);
-    @gone{keys %$ENV} = ();
+    my (@args, $name, $value);
+    my $names = 0;
     for (my $i = 0; $i < $#pairs; $i += 2) {
         ($name, $value) = @pairs[$i, $i + 1];
         if (ord $name == 61) { push @args, $value if $name eq '=arg'; next }
-        $ENV->{$name} = $value if !defined $ENV->{$name} || $ENV->{$name} ne $value;
-        delete $gone{$name};
+        $ENV->{$name} = $value if ($ENV->{$name} // "\0") ne $value;
+        ++$names;
     }
-    delete $ENV->{$_} for keys %gone;
+    if (keys %$ENV != $names) {    # some are of another request, or of the parent's
+        my %given = @pairs;
+        delete $ENV->{$_} for grep !exists $given{$_}, keys %$ENV;
+    }
+    POSIX::dup2($fd, $_) for copies(1);
+    if ($ENV->{CONTENT_LENGTH}) { POSIX::dup2($fd, $_) for copies(0) }
+    POSIX::close($fd);
+    for (keys %SEEN) {
+        be_plain($_, @args) if ($ENV->{$_} // "\0") ne ($SEEN{$_} // "\0");
+    }
     for (keys %SET) {
         if (defined $SET{$_}) { $ENV->{$_} = $SET{$_} }
         else                  { delete $ENV->{$_} }
     }
-    POSIX::dup2($fd, $_) for copies(1);
-    if    ($ENV->{CONTENT_LENGTH}) { POSIX::dup2($fd, $_) for copies(0) }
-    elsif ($MODE eq 'reuse')       { null(copies(0)) }
-    POSIX::close($fd);
     POSIX::write(2, $SAID, length $SAID) if length $SAID;
     $^T = time;
     alarm $ALARM if $ALARM;
@@ -411,15 +427,29 @@ sub next_request {
     if ($MODE eq 'reuse') { handles(); seed() }
     else                  { srand }
     utf8::decode($_) for ${^UNICODE} & 32 ? @args : ();    # -CA
-    $! = 0;    # die ends with it
+    $! = $? = 0;    # die ends with them
     return @args;
+}
+
+# be_plain: loading has read a variable that this request has with another value. So the
+# script runs as plain CGI does, now and from now on.
+sub be_plain {
+    my ($name, @args) = @_;
+    say_line('unsafe', word("reads $name while it is loaded"));
+    umask $UMASK;
+    chdir $SCRIPT =~ s{[^/]*\z}{}r;
+    $SIG{$_} = 'DEFAULT' for grep { ($SIG{$_} // '') eq 'IGNORE' } keys %SIG;
+    my ($perl, @command) = ($^X, map { $_ eq '/proc/self/fd/4' ? $SCRIPT : $_ } @COMMAND);
+    ($_) = /^(.*)\z/s for $perl, @command, @args, @$ENV{grep exists $ENV->{$_}, qw(PATH IFS CDPATH ENV BASH_ENV)};    # not tainted
+    eval { exec { $perl } @command, @args } or POSIX::write(2, $@, length $@);
+    POSIX::_exit(1);
 }
 
 # null puts /dev/null on descriptors.
 sub null {
     my $fd = POSIX::open('/dev/null', 2) // return;    # O_RDWR
     POSIX::dup2($fd, $_) for @_;
-    POSIX::close($fd);
+    POSIX::close($fd) if $fd > 2;    # it is 0 if that was closed
 }
 
 # place is the path of a file that was loaded by a path below the script's folder.
@@ -437,8 +467,8 @@ sub finished {
     my ($code, $left) = @_;
     if (keys %INC != keys %LOADED) {
         for my $name (grep !exists $LOADED{$_}, keys %INC) {
-            say_line('late', $$, word($name), word(file_of($name)));
-            $LOADED{$name} = 1 if $left;
+            say_line('late', $$, word($name), word(file_of($name))) if $MODE eq 'reuse' || $name =~ /\.pm\z/;
+            $LOADED{$name} = 1;
         }
     }
     say_line('done', $$, $code & 255, $left || '-');
@@ -466,7 +496,7 @@ sub leave {
     my $code = $?;
     if (waitpid(-1, POSIX::WNOHANG()) == 0 || to_destroy()) {
         for my $name (grep !exists $LOADED{$_}, keys %INC) {
-            say_line('late', $$, word($name), word(file_of($name)));
+            say_line('late', $$, word($name), word(file_of($name))) if $name =~ /\.pm\z/;
         }
         $? = $code;
         return;

@@ -121,6 +121,11 @@ var perlIdioms = []perlCase{
 	{name: "uses constants, fields and closures", text: `use constant {A => 1, B => [1, 2]}; use constant DEBUG => 0; print A, B->[1], DEBUG ? 'debug' : ''; my @subs = map { my $n = $_; sub { $n * shift } } 1 .. 3; print $subs[2]->(5); my %dispatch = (a => \&do_a, b => sub { 'b' }); sub do_a { 'a' } print $dispatch{$_}->() for sort keys %dispatch; print main->can('do_a')->()`},
 	{name: "uses local on special variables", text: `{ local $/ = undef; local $, = '-'; local $\ = "!\n"; print 1, 2; } { local $" = ','; my @a = (1, 2); print "@a\n" } { local $| = 1; print $| } print $|; { local @ARGV = ($0); my $n = 0; while (<>) { $n++ } print $n > 1 ? 'read' : 'not' } local $ENV{NEW} = 'x'; print ` + "`echo $NEW`"},
 	{name: "prints from a sub named by the request", text: `my %in = map { split /=/ } split /&/, $ENV{QUERY_STRING}; no strict 'refs'; my $f = "do_$in{action}"; print defined &$f ? &$f() : 'no such'; sub do_list { "list $in{id}" }`, notReuse: true, r: request{vars: []string{"QUERY_STRING=action=list&id=7"}}},
+	{name: "leaves in the middle of its input", text: `while (<>) { print; exit 2 if /b/ }`, r: request{body: "a\nb\nc\n"}},
+	{name: "leaves in the middle of a file", text: `@ARGV = ($0); my $n; while (<>) { $n++; last if $n == 1 } print $n, $., $ARGV eq $0, "@ARGV"; exit`},
+	{name: "leaves an argument unread", text: `my $l = <>; print $l; print eof() ? 'end' : 'more'; @ARGV = ('/etc/passwd', $0); exit`, r: request{body: "a\nb\n", args: []string{"/dev/null"}}},
+	{name: "dies with no status of its own", gone: true, text: `$! = 0; print $?; die "x\n"`},
+	{name: "uses its topic", text: `print defined $_ ? "set $_" : 'unset', "[$@][$?]"; $_ = 'topic'; eval { die "x\n" }; system 'exit 3'; print $? >> 8`},
 	{name: "redirects", text: `print "Status: 302 Found\nLocation: http://localhost/x?a=1\n\n"; exit;`},
 	{name: "leaves a loop that is not there", notReuse: true, text: `print "a\n"; sub f { no warnings; last } f(); print "b\n"`},
 }

@@ -85,7 +85,7 @@ use Cwd; print getcwd(), "\n"; print "$^W $^X $; $, $/ $|\n"; print wantarray() 
 	{name: "writes 4 MB", text: `print sprintf('%09d', $_) x 1000, "\n" for 1 .. 450`},
 	{name: "mixes ways of writing", text: `print "a\n"; syswrite STDOUT, "b\n"; open my $d, '>&', \*STDOUT; print $d "dup\n"; close $d; open my $e, '>&=', 1; print $e "alias\n"; close $e; $| = 1; print "c\n"; printf "%s\n", 'd'; { local $, = '-'; local $\ = "!\n"; print 1, 2 } print {*STDOUT} "e\n"; open STDERR, '>&', \*STDOUT; print STDERR "err\n"`},
 	{name: "has a dup that is left open", text: `our $d; open $d, '>&', \*STDOUT; print $d "dup\n"; print "out\n"`},
-	{name: "leaves files open", slow: true, text: `(my $f = $0) =~ s/script.pl/f/; our $p; open $p, '|-', 'sleep 0.1; cat - ' . "$f $f.2"; print $p "pipe\n"; open our $fh, '>', $f; print $fh "text"; open F, '>', "$f.2"; print F "two"; if (!fork) { exit 5 } wait; print -s $f, "\n"`},
+	{name: "leaves files open", slow: true, text: `(my $f = $0) =~ s/script.pl/f/; our $p; open $p, '|-', 'sleep 0.5; cat - ' . "$f $f.2"; print $p "pipe\n"; open our $fh, '>', $f; print $fh "text"; open F, '>', "$f.2"; print F "two"; if (!fork) { exit 5 } wait; print -s $f, "\n"`},
 	{name: "redirects its output", slow: true, text: `print "a\n"; open my $old, '>&', \*STDOUT; close STDOUT; open STDOUT, '>', \my $b; print "inside"; close STDOUT; open STDOUT, '>&', $old; print "b $b\n"; select STDERR; print "err\n"; select STDOUT`},
 	{name: "closes standard output", text: `print "seen\n"; close STDOUT; print STDERR "still\n"`},
 	{name: "closes descriptors 0, 1 and 2", text: `$| = 1; print "seen\n"; close STDIN; close STDOUT; close STDERR`},

@@ -16,7 +16,7 @@ import (
 func TestPerlScriptThatReadsTheRequestWhileItIsLoadedIsUnsafe(t *testing.T) {
 	for _, c := range []struct{ text, reason string }{
 		{`BEGIN { $main::q = $ENV{QUERY_STRING} } print $main::q`, "reads QUERY_STRING while it is loaded"},
-		{`use lib $ENV{DOCUMENT_ROOT} // 'lib'; print 1`, ""}, // the same for all requests of a gateway
+		{`use lib $ENV{DOCUMENT_ROOT} // 'lib'; print 1`, ""}, // see below
 		{`BEGIN { $main::q = exists $ENV{HTTP_COOKIE} } print 1`, "reads HTTP_COOKIE while it is loaded"},
 		{`BEGIN { %main::copy = %ENV } print 1`, "reads all variables while it is loaded"},
 		{`BEGIN { my $p = $ENV{PATH}; my $m = $ENV{MOD_PERL} } print 1`, ""},
@@ -27,6 +27,29 @@ func TestPerlScriptThatReadsTheRequestWhileItIsLoadedIsUnsafe(t *testing.T) {
 			assert.Empty(t, p.unsafe, c.text)
 		} else {
 			assert.Equal(t, []string{c.reason}, p.unsafe, c.text)
+		}
+	}
+}
+
+func TestPerlScriptMayReadWhatAllItsRequestsHaveAlikeWhileItIsLoaded(t *testing.T) {
+	for _, line := range []string{"", "-T"} {
+		for _, mode := range []string{"warm", "reuse"} {
+			script := perlScript(t, line, `our $early; BEGIN { $early = "$ENV{DOCUMENT_ROOT} $ENV{GATEWAY_INTERFACE} " . ($ENV{LATER} // 'none'); umask 0; chdir '/' } print "$early now $ENV{DOCUMENT_ROOT} @ARGV ${^TAINT} ", <STDIN>; exit 3`)
+			alike := request{vars: []string{"DOCUMENT_ROOT=/srv/www", "PATH=/bin:/usr/bin"}, body: "body", args: []string{"a"}}
+			p := start(t, script, setup{mode: mode, env: []string{"PATH=/bin:/usr/bin"}, given: []string{"DOCUMENT_ROOT=/srv/www"}})
+			p.ready(t)
+			assert.Empty(t, p.unsafe)
+			got := p.ask(t, alike)
+			assert.True(t, got.done)
+			assert.Equal(t, plain(t, script, alike).out, got.out)
+			for _, vars := range [][]string{{"DOCUMENT_ROOT=/elsewhere", "PATH=/bin:/usr/bin"}, {"DOCUMENT_ROOT=/srv/www", "LATER=1", "PATH=/bin:/usr/bin"}} {
+				other := request{vars: vars, body: "body", args: []string{"a"}}
+				want, got := plain(t, script, other), p.ask(t, other)
+				assert.False(t, got.done)
+				assert.Equal(t, want.out, got.out)
+				assert.Equal(t, want.status, got.status, got.stderr)
+			}
+			assert.Equal(t, []string{"reads DOCUMENT_ROOT while it is loaded", "reads LATER while it is loaded"}, p.unsafe)
 		}
 	}
 }
@@ -171,6 +194,11 @@ if ($ENV{QUERY_STRING} eq 'dirty') {
 	read STDIN, my $b, 1;
 	open STDERR, '>&', \*STDOUT;
 	select STDERR;
+	$_ = 'dirt'; @_ = ('dirt'); $@ = 'dirt'; system 'exit 3'; $^A = 'dirt'; $: = 'D'; $^L = 'D'; $- = 9; $% = 9;
+	POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new(POSIX::SIGUSR2()));
+	require Text::Wrap; $Text::Wrap::columns = 7; push @Text::Wrap::ISA, 'Dirt';
+	local $SIG{__WARN__}; eval 'END { our $ended = 1 } sub replaced { "dirt" }';
+	$ENV{TZ} = 'Asia/Tokyo'; POSIX::tzset();
 	our $global = 'dirt'; $Pack::age = 'dirt';
 	print STDOUT "dirty\n";
 	close STDOUT if $ENV{HTTP_CLOSE};
@@ -194,17 +222,23 @@ print "input ", scalar <STDIN> if !defined $ENV{CONTENT_LENGTH} && !eof STDIN;
 print "errors\n" if (POSIX::fstat(1))[1] == (POSIX::fstat(2))[1];
 opendir my $d, '/proc/self/fd'; print map "descriptor $_\n", grep { my $to = readlink "/proc/self/fd/$_"; $to && $to =~ /passwd/ } readdir $d;
 print "selected\n" if select ne 'main::STDOUT';
+print "topic $_ @_ $@ $? $^A\n" if defined $_ || "@_$@$?$^A" ne '0';
+print "pages $: $^L $- $%\n" if "$:$^L$-$%" ne " \n-\f00";
+my $set = POSIX::SigSet->new; POSIX::sigprocmask(POSIX::SIG_BLOCK(), undef, $set); print "blocked\n" if $set->ismember(POSIX::SIGUSR2());
+print "hour\n" if (localtime 0)[2] != 0;
+print "module $Text::Wrap::columns @Text::Wrap::ISA\n" if exists $INC{'Text/Wrap.pm'};
+print "sub\n" if replaced() ne 'clean'; sub replaced { 'clean' }
 our $global; print "global\n" if $global; print "package\n" if $Pack::age;
 print "clean\n";
 `
 
 // What docs/reuse-perl.md says is left.
-const perlLeft = "global\npackage\nclean\n"
+const perlLeft = "module 7 Dirt\nsub\nglobal\npackage\nclean\n"
 
 func TestPerlWorkersOfModeWarmShowNoDirt(t *testing.T) {
 	script := perlScript(t, "", perlDirt)
-	require.Equal(t, "clean\n", plain(t, script, request{}).out)
-	p := start(t, script, setup{})
+	require.Equal(t, "clean\n", plain(t, script, request{}, "PATH="+os.Getenv("PATH"), "TZ=UTC").out)
+	p := start(t, script, setup{env: []string{"PATH=" + os.Getenv("PATH"), "TZ=UTC"}})
 	p.ready(t)
 	p.ask(t, request{vars: []string{"QUERY_STRING=dirty"}, body: "a\r\nb"})
 	assert.Equal(t, "clean\n", p.ask(t, request{}).out)
@@ -213,7 +247,7 @@ func TestPerlWorkersOfModeWarmShowNoDirt(t *testing.T) {
 func TestPerlWorkersOfModeReuseShowTheDocumentedDirt(t *testing.T) {
 	script := perlScript(t, "", perlDirt)
 	for _, vars := range [][]string{{"QUERY_STRING=dirty"}, {"QUERY_STRING=dirty", "HTTP_CLOSE=1"}} {
-		p := start(t, script, setup{mode: "reuse", captured: "accept"})
+		p := start(t, script, setup{mode: "reuse", captured: "accept", env: []string{"PATH=" + os.Getenv("PATH"), "TZ=UTC"}})
 		p.ready(t)
 		a := p.ask(t, request{vars: vars, body: "a\r\nb"})
 		assert.Contains(t, a.out, "dirty")

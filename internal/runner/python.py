@@ -227,6 +227,7 @@ class Parent:
 
     def __init__(self):
         self.workers = set()
+        self.wanted = 0
         self.stopping = False
         self.wake = None
         self.buffer = b''
@@ -247,35 +248,46 @@ class Parent:
         """Returns in a worker only."""
         while True:
             if self.wake:
-                ready = dict(self.poll.poll())
+                ready = dict(self.poll.poll(50 if self.wanted else None))
                 if self.wake[0] in ready:
                     signals = os.read(self.wake[0], 4096)
                     if _signal.SIGTERM in signals:
                         self.leave()
                     self.reap()
                 if CONTROL not in ready:
+                    if self.wanted and self.fork_wanted():
+                        return
                     continue
             data = os.read(CONTROL, 4096)
             if not data:
                 self.leave()
             *lines, self.buffer = (self.buffer + data).split(b'\n')
             for line in lines:
-                if self.obey(line.split()):
-                    return
+                self.obey(line.split())
             if len(self.buffer) > MAX_LINE:
                 self.leave()
+            if self.fork_wanted():
+                return
             self.end_if_empty()
 
     def obey(self, words):
-        """Reports whether this process is a worker now."""
         if words == [b'stop']:
             self.stopping = True
+            self.wanted = 0
         elif len(words) == 2 and words[0] == b'fork':
-            for _ in range(0 if self.stopping else int(words[1])):
-                if self.fork():
-                    return True
+            self.wanted += 0 if self.stopping else int(words[1])
         else:
             self.leave()
+
+    def fork_wanted(self):
+        """Reports whether this process is a worker now. What can't be forked (a limit of processes) is tried again:
+        the dead have to be waited for."""
+        while self.wanted:
+            left = self.wanted
+            if self.fork():
+                return True
+            if self.wanted == left:
+                break
         return False
 
     def fork(self):
@@ -285,9 +297,7 @@ class Parent:
         mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, self.SIGNALS)
         try:
             pid = os.fork()
-        except OSError as err:
-            sys.stderr.write('cannot fork a worker: %s\n' % err)
-            sys.stderr.flush()
+        except OSError:
             pid = None
         if pid == 0:
             for number, handler in self.saved:
@@ -301,6 +311,7 @@ class Parent:
             return True
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         if pid:
+            self.wanted -= 1
             self.workers.add(pid)
             os.write(CONTROL, b'forked %d\n' % pid)
         return False

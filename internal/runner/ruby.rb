@@ -194,6 +194,8 @@ module WarmCGI
       workers = {}
       text = +''
       stopping = false
+      wanted = 0
+      pause = [0, 50_000_000].pack('qq')
       @poll = [3, 1, 0, @signals, 1, 0].pack('isSisS')
       info = "\0".b * 128
       rehearse
@@ -203,7 +205,7 @@ module WarmCGI
       loop do
         poll = @poll.dup
         begin
-          syscall(SYS_PPOLL, at(poll), 2, 0, 0, 8)
+          syscall(SYS_PPOLL, at(poll), 2, wanted > 0 ? at(pause) : 0, 0, 8)
         rescue Errno::EINTR
           next
         end
@@ -214,30 +216,46 @@ module WarmCGI
           reap(workers)
           exit!(0) if stopping && workers.empty?
         end
-        next if control == 0
-
-        begin
-          text << @control.sysread(4096)
-        rescue EOFError, SystemCallError
-          kill(workers)
-        end
-        while (line = text.slice!(/\A[^\n]*\n/))
-          if line == "stop\n"
-            stopping = true
-            exit!(0) if workers.empty?
-          elsif (n = line[/\Afork (\d+)\n\z/, 1])
-            n.to_i.times do
-              return worker_starts unless (pid = fork)
-
-              workers[pid] = true
-              @control.syswrite("forked #{pid}\n")
-            end
-          else
+        unless control == 0
+          begin
+            text << @control.sysread(4096)
+          rescue EOFError, SystemCallError
             kill(workers)
           end
+          while (line = text.slice!(/\A[^\n]*\n/))
+            if line == "stop\n"
+              stopping = true
+              wanted = 0
+              exit!(0) if workers.empty?
+            elsif (n = line[/\Afork (\d+)\n\z/, 1])
+              wanted += n.to_i
+            else
+              kill(workers)
+            end
+          end
+          kill(workers) if text.bytesize > 8192
         end
-        kill(workers) if text.bytesize > 8192
+        while wanted > 0
+          begin
+            room? if @order['processes']
+            pid = fork
+          rescue SystemCallError
+            break # a limit of processes; the dead have to be waited for
+          end
+          return worker_starts unless pid
+
+          wanted -= 1
+          workers[pid] = true
+          @control.syswrite("forked #{pid}\n")
+        end
       end
+    end
+
+    # room? raises where a process can't be made. Kernel#fork itself would try again for ever, and we would reap nothing.
+    def room?
+      pid = syscall(SYS_CLONE, 17, 0, 0, 0, 0) # with SIGCHLD, as fork
+      syscall(SYS_EXIT_GROUP, 0) if pid == 0
+      syscall(SYS_WAIT4, pid, 0, 0, 0)
     end
 
     def reap(workers)

@@ -24,10 +24,10 @@ func execute(o *Order, text []byte) error {
 		}
 		text = text[n:]
 	}
-	// From 5 up everything is closed by exec; 3 and 4 are the interpreter's.
-	if err := unix.CloseRange(runnerFD+1, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("close_range: %w", err)
+	if err := closeRest(); err != nil {
+		return err
 	}
+	// 3 and 4 are the interpreter's.
 	if fd == runnerFD {
 		_, err = unix.FcntlInt(runnerFD, unix.F_SETFD, 0)
 	} else {
@@ -40,9 +40,20 @@ func execute(o *Order, text []byte) error {
 		return err
 	}
 	argv := append(append([]string{}, o.Argv...), fmt.Sprintf("/proc/self/fd/%d", runnerFD))
+	if err := bound(o, argv); err != nil {
+		return err
+	}
 	// Without an interpreter the text is a program.
 	if err := syscall.Exec(argv[0], argv, o.Env); err != nil {
 		return fmt.Errorf("%s: %w", o.executes(), err)
+	}
+	return nil
+}
+
+// closeRest has exec close everything from 3 up.
+func closeRest() error {
+	if err := unix.CloseRange(Control, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("close_range: %w", err)
 	}
 	return nil
 }

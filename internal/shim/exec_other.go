@@ -23,8 +23,17 @@ func execute(o *Order, text []byte) error {
 		return err
 	}
 	argv := append(append([]string{}, o.Argv...), f.Name())
+	if err := bound(o, argv); err != nil {
+		return err
+	}
 	if err := syscall.Exec(argv[0], argv, o.Env); err != nil {
 		return fmt.Errorf("%s: %w", o.executes(), err)
 	}
+	return nil
+}
+
+// closeRest has exec close the control socket; all else is closed by it anyhow.
+func closeRest() error {
+	syscall.CloseOnExec(Control)
 	return nil
 }
