@@ -33,6 +33,7 @@ class Reuse:
         self.mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
         atexit._clear()  # what modules registered while they were loaded is for an end that never comes
         self.finalize()
+        self.null = os.open('/dev/null', os.O_RDWR)
         self.errors, self.fds, self.grown = identity(2), descriptors(), 0
         try:
             while True:
@@ -59,7 +60,8 @@ class Reuse:
         worker.done(code, self.left())
         if identity(CONTROL) != worker.control or identity(2) != self.errors:
             os._exit(code)
-        let_go()
+        os.dup2(self.null, 0)
+        os.dup2(self.null, 1)
         self.clean()
 
     def join(self):
@@ -103,9 +105,7 @@ class Reuse:
         subprocess = sys.modules.get('subprocess')
         if subprocess and subprocess._active:
             subprocess._cleanup()  # keeps the pipes of what nobody has waited for
-        if descriptors() > self.fds:
-            gc.collect()
-        if descriptors() > self.fds:
+        if descriptors() > self.fds and gc.collect() >= 0 and descriptors() > self.fds:
             # A module may keep what it has opened, a connection to a database. If it goes on so, it is a leak.
             self.fds, self.grown = descriptors(), self.grown + 1
             if self.grown > KEEPS or any(identity(n) == self.connection for n in range(3, 256)):
