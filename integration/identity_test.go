@@ -105,7 +105,7 @@ func startIdentity(t *testing.T) *gateway {
 		}
 	}
 	writeFile(t, filepath.Join(dir, "cgi", "hang.pl"), "#!/usr/bin/perl\n$| = 1; $SIG{TERM} = 'IGNORE'; print \"Content-Type: text/plain\\n\\n\"; if ($ENV{QUERY_STRING}) { print '.' while sleep 1 }\n", 0o755)
-	return startGateway(t, dir, identityYAML)
+	return startGatewayAs(t, dir, identityYAML, how{env: []string{"TMPDIR=" + dir}})
 }
 
 // until asks until the script's pool answers in a mode.
@@ -196,7 +196,7 @@ func TestAnotherUsersProcessCannotConnectToAScriptsSocket(t *testing.T) {
 	g := startIdentity(t)
 	c := newClient(t, g.url())
 	g.until(t, c, "warm", "/warm/who.pl")
-	sockets, err := filepath.Glob(filepath.Join(os.TempDir(), "warmcgi-*", "s*", "s"))
+	sockets, err := filepath.Glob(filepath.Join(g.dir, "warmcgi-*", "s*", "s"))
 	require.NoError(t, err)
 	var path string
 	for _, s := range sockets {

@@ -19,29 +19,39 @@ type program struct {
 var programs = map[string]program{
 	"apache2":          {pkg: "apache2-bin", names: []string{"/usr/sbin/apache2"}},
 	"awstats":          {pkg: "awstats", names: []string{"/usr/lib/cgi-bin/awstats.pl"}},
+	"blosxom":          {pkg: "blosxom", names: []string{"/usr/lib/cgi-bin/blosxom"}},
+	"bottle":           {pkg: "python3-bottle", check: python3Has("bottle")},
 	"CGI.pm":           {pkg: "libcgi-pm-perl", check: []string{"/usr/bin/perl", "-MCGI", "-e1"}},
 	"CGI::Application": {pkg: "libcgi-application-perl", check: []string{"/usr/bin/perl", "-MCGI::Application", "-e1"}},
 	"CGI::Fast":        {pkg: "libcgi-fast-perl", check: []string{"/usr/bin/perl", "-MCGI::Fast", "-e1"}},
 	"CGI::Session":     {pkg: "libcgi-session-perl", check: []string{"/usr/bin/perl", "-MCGI::Session", "-e1"}},
-	"DBD::SQLite":      {pkg: "libdbd-sqlite3-perl", check: []string{"/usr/bin/perl", "-MDBD::SQLite", "-e1"}},
-	"HTML::Template":   {pkg: "libhtml-template-perl", check: []string{"/usr/bin/perl", "-MHTML::Template", "-e1"}},
-	"Plack":            {pkg: "libplack-perl", check: []string{"/usr/bin/perl", "-MPlack", "-e1"}},
-	"blosxom":          {pkg: "blosxom", names: []string{"/usr/lib/cgi-bin/blosxom"}},
 	"cvsweb":           {pkg: "cvsweb", names: []string{"/usr/lib/cgi-bin/cvsweb"}},
+	"DBD::SQLite":      {pkg: "libdbd-sqlite3-perl", check: []string{"/usr/bin/perl", "-MDBD::SQLite", "-e1"}},
+	"django":           {pkg: "python3-django", check: python3Has("django")},
 	"fcgiwrap":         {pkg: "fcgiwrap", names: []string{"/usr/sbin/fcgiwrap"}},
+	"flask":            {pkg: "python3-flask", check: python3Has("flask")},
 	"gcc":              {pkg: "gcc libc6-dev", names: []string{"gcc"}},
 	"git":              {pkg: "git", names: []string{"/usr/lib/git-core/git-http-backend"}},
 	"gitweb":           {pkg: "gitweb", names: []string{gitwebCGI}},
 	"hgweb":            {pkg: "mercurial", names: []string{"hg"}},
+	"HTML::Template":   {pkg: "libhtml-template-perl", check: []string{"/usr/bin/perl", "-MHTML::Template", "-e1"}},
 	"lighttpd":         {pkg: "lighttpd", names: []string{"/usr/sbin/lighttpd"}},
-	"openssl":          {pkg: "openssl", names: []string{"/usr/bin/openssl"}},
+	"lxml":             {pkg: "python3-lxml", check: python3Has("lxml")},
 	"nginx":            {pkg: "nginx-light", names: []string{"/usr/sbin/nginx"}},
+	"numpy":            {pkg: "python3-numpy", check: python3Has("numpy")},
+	"openssl":          {pkg: "openssl", names: []string{"/usr/bin/openssl"}},
 	"perl":             {pkg: "perl", names: []string{"/usr/bin/perl"}},
 	"php-cgi":          {pkg: "php-cgi", names: []string{"/usr/bin/php-cgi"}},
+	"pil":              {pkg: "python3-pil", check: python3Has("PIL")},
+	"Plack":            {pkg: "libplack-perl", check: []string{"/usr/bin/perl", "-MPlack", "-e1"}},
 	"python3":          {pkg: "python3", names: []string{"/usr/bin/python3"}},
 	"ruby":             {pkg: "ruby", check: []string{"/usr/bin/ruby", "-rcgi", "-e1"}},
-	"Template":         {pkg: "libtemplate-perl", check: []string{"/usr/bin/perl", "-MTemplate", "-e1"}},
 	"tdiary":           {pkg: "tdiary-core", names: []string{"/usr/share/tdiary/index.rb"}},
+	"Template":         {pkg: "libtemplate-perl", check: []string{"/usr/bin/perl", "-MTemplate", "-e1"}},
+}
+
+func python3Has(module string) []string {
+	return []string{"/usr/bin/python3", "-c", "import importlib.util as u, sys; sys.exit(not u.find_spec('" + module + "'))"}
 }
 
 func (p program) missing() bool {

@@ -23,7 +23,8 @@ func (s *Spawn) fork(r *confine.Rules, path string, argv []string, dir string, e
 	return syscall.ForkExec(path, argv, attr)
 }
 
-// forkLimited starts the shim, tells it what to become, and waits until it has.
+// forkLimited starts the shim, tells it what to execute, and waits until it has: in a
+// process that is another child of ours. The shim ends.
 func (s *Spawn) forkLimited(r *confine.Rules, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	if len(s.shim) == 0 {
 		return 0, errors.New("limits need the shim, which is not known here")
@@ -46,15 +47,26 @@ func (s *Spawn) forkLimited(r *confine.Rules, argv []string, attr *syscall.ProcA
 	if err != nil {
 		return 0, fmt.Errorf("shim: %w", err)
 	}
+	first := pid
 	if _, err = ours.Write(order); err == nil || errors.Is(err, syscall.EPIPE) {
-		err = shim.Spawned(ours)
+		pid, err = shim.Spawned(ours)
+	} else {
+		kill(-first, syscall.SIGKILL)
 	}
-	if err != nil {
-		kill(-pid, syscall.SIGKILL)
-		syscall.Wait4(pid, nil, 0, nil)
-		return 0, err
+	reap(first)
+	if err != nil && pid != first {
+		reap(pid)
 	}
-	return pid, nil
+	return pid, err
+}
+
+// reap waits for a process that is about to end.
+func reap(pid int) {
+	for pid != 0 {
+		if _, err := syscall.Wait4(pid, nil, 0, nil); err != syscall.EINTR {
+			return
+		}
+	}
 }
 
 // controlPair is a connected pair of sockets, ours and the shim's.

@@ -65,8 +65,8 @@ type Route struct {
 	User string `yaml:"user"`
 
 	// Limits of the operating system (setrlimit) for every process of the route's scripts. A process that a limit
-	// ends has a line in the log, and is counted. A script in mode spawn costs some 5 ms more with limits. They
-	// need Linux.
+	// ends has a line in the log, and is counted. In mode spawn they cost some 6 ms of processor time for each
+	// request; warm workers have them for nothing. They need Linux.
 	Limits *Limits `yaml:"limits"`
 
 	// Any key of defaults, for this route alone.

@@ -73,3 +73,14 @@ func (r *Rules) Describe(limit string) string {
 	}
 	return ""
 }
+
+// A Program is what a process that is confined executes.
+type Program struct {
+	Argv, Env []string
+	// Death is the signal that it gets when Parent, the process above this one, ends.
+	Death  syscall.Signal
+	Parent int
+	// Keep are the descriptors from 3 up that it gets, and what they are here. All others
+	// must be close-on-exec.
+	Keep map[int]int
+}

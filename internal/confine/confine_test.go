@@ -18,7 +18,7 @@ func TestNoRulesAreNil(t *testing.T) {
 	assert.False(t, none.Limited())
 	assert.Empty(t, none.Ended("SIGXCPU", -1, time.Hour))
 	assert.NoError(t, none.Become())
-	assert.NoError(t, none.Bound())
+	assert.NoError(t, none.Assume())
 }
 
 func TestTheEndOfAProcessShowsItsLimit(t *testing.T) {

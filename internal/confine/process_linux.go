@@ -18,59 +18,32 @@ import (
 const Supported = true
 
 // Become makes the calling thread, which must be locked and is going to execute the
-// script, one of the user's. Only this thread: exec ends the others, and as long as they
-// live they would count against the user's limit of processes. What needs root for the
-// limits is done before.
+// script, one of the user's. Only this thread: exec ends the others.
 func (r *Rules) Become() error {
-	if r == nil {
+	u := r.RunsAs()
+	if u == nil {
 		return nil
 	}
-	for _, l := range r.Limits.rlimits() {
-		if err := l.raise(); err != nil {
-			return err
-		}
-	}
-	n := r.Limits.processes()
-	if n.soft > 0 && r.User != nil {
-		// setuid compares the processes that are there already, without this one, and exec
-		// tells of it.
-		before := n
-		before.soft--
-		if err := errors.Join(n.raise(), before.set()); err != nil {
-			return err
-		}
-	}
-	if r.User != nil {
-		if err := r.User.become(); err != nil {
-			return err
-		}
-	}
-	if n.soft > 0 {
-		return n.set()
-	}
-	return nil
-}
-
-func (u *User) become() error {
-	call := func(trap uintptr, a, b, c uintptr) error {
-		if _, _, errno := syscall.RawSyscall(trap, a, b, c); errno != 0 {
-			return errno
-		}
-		return nil
-	}
-	groups := append([]uint32(nil), u.Groups...)
-	first := unsafe.Pointer(unsafe.SliceData(groups))
-	if err := call(syscall.SYS_SETGROUPS, uintptr(len(groups)), uintptr(first), 0); err != nil {
-		return fmt.Errorf("groups of user %s: %w", u.Name, err)
+	if err := u.setGroups(); err != nil {
+		return err
 	}
 	gid, uid := uintptr(u.GID), uintptr(u.UID)
-	if err := call(syscall.SYS_SETRESGID, gid, gid, gid); err != nil {
-		return fmt.Errorf("group of user %s: %w", u.Name, err)
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESGID, gid, gid, gid); errno != 0 {
+		return fmt.Errorf("group of user %s: %w", u.Name, errno)
 	}
-	if err := call(syscall.SYS_SETRESUID, uid, uid, uid); err != nil {
-		return fmt.Errorf("user %s: %w", u.Name, err)
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, uid, uid, uid); errno != 0 {
+		return fmt.Errorf("user %s: %w", u.Name, errno)
 	}
 	return u.verify()
+}
+
+// setGroups gives the calling thread the user's supplementary groups.
+func (u *User) setGroups() error {
+	first := unsafe.Pointer(unsafe.SliceData(append([]uint32(nil), u.Groups...)))
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETGROUPS, uintptr(len(u.Groups)), uintptr(first), 0); errno != 0 {
+		return fmt.Errorf("groups of user %s: %w", u.Name, errno)
+	}
+	return nil
 }
 
 // verify: what was given up must not come back.
@@ -92,28 +65,14 @@ func (u *User) verify() error {
 	return nil
 }
 
-// Bound sets the limits, as the last thing before exec.
-func (r *Rules) Bound() error {
-	if r == nil {
-		return nil
-	}
-	for _, l := range r.Limits.rlimits() {
-		if err := l.set(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// An rlimit is a limit as setrlimit has it.
+// An rlimit is a limit; from soft on it is a struct rlimit64 of the kernel's.
 type rlimit struct {
 	resource   int
 	soft, hard uint64
 	name       string
 }
 
-// rlimits are those of the limits, but for that of processes; that of memory comes last,
-// as the process that sets it is larger than many a script.
+// rlimits are those of the limits, but for that of processes.
 func (l Limits) rlimits() []rlimit {
 	var all []rlimit
 	add := func(resource int, soft, hard uint64, name string) {
@@ -135,34 +94,18 @@ func (l Limits) processes() rlimit {
 	return rlimit{unix.RLIMIT_NPROC, uint64(l.Processes), uint64(l.Processes), Processes}
 }
 
-// raise lifts a hard limit that is below, as long as that is allowed.
-func (l rlimit) raise() error {
+// possible is the limit as it can be had: a lower one that the gateway has itself, and may
+// not raise, stays.
+func (l rlimit) possible() (rlimit, error) {
 	var now syscall.Rlimit
-	err := syscall.Getrlimit(l.resource, &now)
-	if err == nil && now.Max < l.hard && mayRaise() {
-		now.Max = l.hard
-		err = syscall.Setrlimit(l.resource, &now)
+	if err := syscall.Getrlimit(l.resource, &now); err != nil {
+		return l, fmt.Errorf("limit of %s: %w", l.name, err)
 	}
-	if err != nil {
-		return fmt.Errorf("limit of %s: %w", l.name, err)
+	if !mayRaise() {
+		l.hard = min(l.hard, now.Max)
+		l.soft = min(l.soft, l.hard)
 	}
-	return nil
-}
-
-// set sets a limit. A lower one that the gateway has itself, and may not raise, stays.
-func (l rlimit) set() error {
-	var now syscall.Rlimit
-	err := syscall.Getrlimit(l.resource, &now)
-	if err == nil {
-		hard := min(l.hard, now.Max)
-		// Not unix.Setrlimit: package syscall must know that its own change of
-		// RLIMIT_NOFILE is not to be undone by exec.
-		err = syscall.Setrlimit(l.resource, &syscall.Rlimit{Cur: min(l.soft, hard), Max: hard})
-	}
-	if err != nil {
-		return fmt.Errorf("limit of %s: %w", l.name, err)
-	}
-	return nil
+	return l, nil
 }
 
 // DieWith has the kernel send a signal when the parent dies. A change of user takes that

@@ -13,16 +13,19 @@ const Supported = false
 
 var errPlatform = errors.New("user and limits need Linux")
 
-// Become fails: see the one for Linux.
-func (r *Rules) Become() error { return r.Bound() }
-
-// Bound fails where there is something to hold to.
-func (r *Rules) Bound() error {
+// Become fails where there is something to hold to: see the one for Linux.
+func (r *Rules) Become() error {
 	if r == nil {
 		return nil
 	}
 	return errPlatform
 }
+
+// Assume fails, too.
+func (r *Rules) Assume() error { return r.Become() }
+
+// Fork fails, too.
+func (r *Rules) Fork(Program, func(pid int) error) error { return errPlatform }
 
 // DieWith does nothing: there is no parent-death signal here.
 func DieWith(int, syscall.Signal) error { return nil }

@@ -26,7 +26,7 @@ func (p *Pool) spent(pid int) bool {
 // renew has a warm parent replaced that has used its processor time, in the background.
 // The caller must hold p.mu.
 func (p *Pool) renew(g *generation) {
-	if p.next == nil && !g.dead && p.spent(g.pid) {
+	if p.next == nil && !g.dead && p.spent(g.pid()) {
 		p.set.c.Log.Info("a warm parent is made anew, as it has used half of its processor time", "script", p.script.Name,
 			"lived", time.Since(g.began).Round(time.Second).String(), "limits", p.confine.Limits.String())
 		p.loadLocked()

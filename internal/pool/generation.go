@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,8 +34,8 @@ type generation struct {
 	ln      *os.File // the script's socket: net's listeners can't be accepted from by hand
 	control *os.File
 	cookie  string
-	proc    *os.Process
-	pid     int
+	proc    atomic.Pointer[os.Process] // the shim, which becomes the warm parent or makes it
+	handed  chan struct{}              // closed when proc is the warm parent for good
 	log     *cgi.Stderr
 	in, out *os.File // our ends of the warm parent's descriptors 0 and 1, while it loads
 	files   *files
@@ -64,7 +65,7 @@ type generation struct {
 func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generation, error) {
 	g := &generation{
 		p: p, mode: mode, began: time.Now(), cookie: rand.Text(), hints: hints,
-		workers: map[int]*worker{}, left: make(chan struct{}), files: newFiles(p.script.File),
+		workers: map[int]*worker{}, left: make(chan struct{}), handed: make(chan struct{}), files: newFiles(p.script.File),
 	}
 	var err error
 	g.idlers, err = puddle.NewPool(&puddle.Config[*worker]{
@@ -126,7 +127,7 @@ func (g *generation) exec() (err error) {
 	if err := cmd.Start(); err != nil {
 		return errors.Join(fmt.Errorf("shim: %w", err), g.control.Close(), inR.Close(), outR.Close(), errR.Close())
 	}
-	g.proc, g.pid = cmd.Process, cmd.Process.Pid
+	g.proc.Store(cmd.Process)
 	g.log = cgi.NewStderr(dupNonblocking(errR))
 	errR.Close()
 	g.log.Follow(g.stderrLine)
@@ -191,7 +192,14 @@ func (g *generation) run() {
 	go g.acceptAll() // ends with the listener
 	ended := make(chan string, 1)
 	go func() { // ends with the warm parent
-		state, err := g.proc.Wait()
+		first := g.process()
+		state, err := first.Wait()
+		if g.p.confine.Limited() {
+			<-g.handed
+		}
+		if p := g.process(); p != first { // the shim has made it, and is done
+			state, err = p.Wait()
+		}
 		ended <- g.parentEnded(state, err)
 	}()
 	err := g.read()
@@ -212,6 +220,14 @@ func (g *generation) run() {
 func (g *generation) read() error {
 	r := bufio.NewReaderSize(g.control, maxLine)
 	l, err := g.readLine(r)
+	ours := err == nil && l.verb == "pid" && g.p.confine.Limited() // the shim's, of another process that has the limits
+	if ours {
+		err = g.handOver(l)
+	}
+	close(g.handed)
+	if ours && err == nil {
+		l, err = g.readLine(r)
+	}
 	switch {
 	case err != nil:
 	case l.verb == "failed":
@@ -309,11 +325,11 @@ func (g *generation) checkLoaded() string {
 	if buffered(g.in) == 0 {
 		return "reads standard input while it is loaded"
 	}
-	if g.p.spent(g.pid) {
+	if g.p.spent(g.pid()) {
 		return "takes more than half of its processor time to be loaded (" + g.p.confine.Describe(confine.CPU) + ")"
 	}
 	var why string
-	g.p.confine.Look(func() { why = unsafeToFork(g.pid) })
+	g.p.confine.Look(func() { why = unsafeToFork(g.pid()) })
 	return why
 }
 
@@ -333,7 +349,25 @@ func (g *generation) fail(why string) {
 }
 
 // kill ends the warm parent; it takes its workers with it, see docs/worker-protocol.md.
-func (g *generation) kill() { g.proc.Signal(syscall.SIGTERM) }
+func (g *generation) kill() { g.process().Signal(syscall.SIGTERM) }
+
+func (g *generation) process() *os.Process { return g.proc.Load() }
+
+func (g *generation) pid() int { return g.process().Pid }
+
+// handOver: the shim names the process that it has made the warm parent of.
+func (g *generation) handOver(l line) error {
+	pid, err := l.number(0)
+	if err != nil {
+		return err
+	}
+	proc, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	g.proc.Store(proc)
+	return nil
+}
 
 // parentEnded: without a warm parent nobody waits for its workers but us. It returns how
 // the warm parent ended.

@@ -87,7 +87,7 @@ func (p *Pool) weigh() {
 	var pids []int
 	g := p.gen
 	if g != nil {
-		pids = append(pids, g.pid)
+		pids = append(pids, g.pid())
 		for pid, w := range g.workers {
 			if g.reuses() || w.state == idling && len(pids) < 3 { // idle warm workers are much alike
 				pids = append(pids, pid)
@@ -100,7 +100,7 @@ func (p *Pool) weigh() {
 		p.mu.Lock()
 		if w := g.workers[pid]; w != nil {
 			w.memory = m
-		} else if pid == g.pid {
+		} else if pid == g.pid() {
 			g.pss = m
 		}
 		p.mu.Unlock()

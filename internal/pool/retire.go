@@ -34,7 +34,7 @@ func (g *generation) endIfStuckLocked(now time.Time) {
 			return
 		}
 	}
-	g.proc.Kill()
+	g.process().Kill()
 }
 
 // endIfEmptyLocked ends the reading of the control socket when nobody of ours is at its

@@ -161,7 +161,7 @@ func (p *Pool) owns(pid int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, g := range p.generations() {
-		if g.pid == pid || g.workers[pid] != nil {
+		if g.pid() == pid || g.workers[pid] != nil {
 			return true
 		}
 	}
@@ -249,7 +249,7 @@ func (g *generation) killAll() {
 	g.p.mu.Lock()
 	defer g.p.mu.Unlock()
 	if !g.dead {
-		syscall.Kill(-g.pid, syscall.SIGKILL)
+		syscall.Kill(-g.pid(), syscall.SIGKILL)
 	}
 	for pid, w := range g.workers {
 		if w.stderr != nil { // the kernel has said that it is ours; the other pids are only somebody's word

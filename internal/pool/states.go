@@ -22,7 +22,7 @@ func (g *generation) tooSlow() {
 		g.unsafe = why
 	}
 	g.p.brokenLocked(g, fmt.Sprintf("it was not loaded after %v", loadTime))
-	syscall.Kill(-g.pid, syscall.SIGKILL)
+	syscall.Kill(-g.pid(), syscall.SIGKILL)
 }
 
 // forget is the end of a generation.
@@ -75,7 +75,7 @@ func (p *Pool) ready(g *generation) {
 	p.gen, p.failures, p.torn = g, 0, 0
 	g.readyAt = time.Now()
 	p.state, p.why = Ready, p.demoted
-	g.pss = p.memoryOf(g.pid)
+	g.pss = p.memoryOf(g.pid())
 	p.set.c.Log.Info("script is warm", "script", p.script.Name, "mode", string(g.mode),
 		"took", time.Since(g.began).Round(time.Millisecond).String(), "files", g.files.count())
 	p.refill(g)

@@ -79,7 +79,7 @@ func (p *Pool) status(now time.Time) Status {
 		Waits: p.waitsLocked(), Demotions: maps.Clone(p.demotions),
 	}
 	if g := p.gen; g != nil {
-		st.Mode, st.Parent, st.ParentMemory, st.Files = g.mode, g.pid, g.pss, g.files.count()
+		st.Mode, st.Parent, st.ParentMemory, st.Files = g.mode, g.pid(), g.pss, g.files.count()
 		st.Idle, st.Busy, st.Starting = g.idle, g.busy, len(g.pending)
 	}
 	return st

@@ -237,7 +237,7 @@ func TestAWarmParentThatDiesIsReplacedAndTakesNoAnswerWithIt(t *testing.T) {
 	p := s.poolOf(s.request(w, file))
 	p.mu.Lock()
 	p.gen.readyAt = time.Now().Add(-2 * stableTime)
-	parent := p.gen.pid
+	parent := p.gen.pid()
 	p.mu.Unlock()
 	require.NoError(t, syscall.Kill(parent, syscall.SIGKILL))
 	s.eventually("another parent", func() bool {

@@ -15,6 +15,8 @@ var (
 	pythonAhead string
 	//go:embed python_rehearsal.py
 	pythonRehearsal string
+	//go:embed python_patterns.py
+	pythonPatterns string
 	//go:embed python_frames.py
 	pythonFrames string
 	//go:embed python_worker.py
@@ -35,7 +37,7 @@ var python = Language{
 }
 
 func pythonText(_, mode string) ([]byte, error) {
-	parts := []string{pythonParent, pythonAhead, pythonRehearsal, pythonFrames, pythonWorker}
+	parts := []string{pythonParent, pythonAhead, pythonRehearsal, pythonPatterns, pythonFrames, pythonWorker}
 	if mode == "reuse" {
 		parts = append(parts, pythonReuse)
 	}

@@ -151,6 +151,8 @@ def load(order):
     try:
         script = Script(order.script, order.mode)
     except (OSError, SyntaxError, ValueError) as err:
+        if is_archive(order.script):
+            say('unsafe', escape('is an archive of modules'))
         raise Failed(summary(err))
     ahead = Ahead(script, order)
     ahead.run()
@@ -174,6 +176,13 @@ def load(order):
     gc.collect()
     gc.freeze()
     return worker
+
+
+def is_archive(path):
+    """Reports whether it is what zipapp makes."""
+    with open(path, 'rb') as f:
+        data = f.read()
+    return data.rfind(b'PK\5\6', -65557) >= 0
 
 
 def let_go():

@@ -11,6 +11,7 @@ CALLS = {  # by the names of C functions: whose they are
     **dict.fromkeys('now utcnow today'.split(), 'datetime'),
     **dict.fromkeys('random getrandbits seed'.split(), '_random'),
     'generate_time_safe': '_uuid',
+    'alarm': '_signal', 'setitimer': '_signal',  # a fork has none
 }
 EVENTS = frozenset('''os.remove os.rename os.rmdir os.link os.symlink os.truncate os.chmod os.chown os.utime os.system
     os.posix_spawn subprocess.Popen'''.split())
@@ -68,8 +69,12 @@ class Observer:
                 self.fresh.update(names)
             elif names:
                 self.data.add(os.path.abspath(path))
-        elif event in EVENTS or event == 'os.mkdir' and not os.path.isdir(args[0]):
+        elif event in EVENTS or event == 'os.mkdir' and not os.path.isdir(args[0]) or event == 'os.chdir' and not here(args[0]):
             self.fresh.update(self.loading(sys._getframe(1)))
+
+
+def here(folder):
+    return os.path.samefile(folder, '.') if os.path.isdir(folder) else True
 
 
 class Fresh(BaseException):

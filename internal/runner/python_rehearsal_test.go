@@ -44,11 +44,17 @@ func TestPythonModuleThatTakesWhatDiffersBetweenRequestsIsLoadedForEach(t *testi
 				assert.NotEqual(t, p.ask(t, request{}).out, p.ask(t, request{}).out)
 			})
 		}
-		t.Run("its seed", func(t *testing.T) {
-			script := write(t, "script.py", "#!"+python+"\nimport mine, random\nprint(random.random())\n")
-			beside(t, script, "mine.py", "import random\nrandom.seed(7)\n")
-			same(t, script, request{}, setup{env: []string{utf8}})
-		})
+		for name, text := range map[string][2]string{
+			"its seed":   {"import random\nrandom.seed(7)", "import mine, random\nprint(random.random())"},
+			"its alarm":  {"import signal\nsignal.alarm(60)", "import mine, signal\nprint(signal.alarm(0) > 0)"},
+			"its folder": {"import os\nos.chdir('/')", "import os\nprint(os.getcwd())\nimport mine\nprint(os.getcwd())"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				script := write(t, "script.py", "#!"+python+"\n"+text[1]+"\n")
+				beside(t, script, "mine.py", text[0]+"\n")
+				same(t, script, request{}, setup{env: []string{utf8}})
+			})
+		}
 		t.Run("what it writes", func(t *testing.T) {
 			script := write(t, "script.py", "#!"+python+"\nimport mine\nprint('x')\n")
 			beside(t, script, "mine.py", "import os\nwith open('written', 'a') as f: f.write('x')\nos.makedirs('kept', exist_ok=True)\n")

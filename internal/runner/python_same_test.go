@@ -269,6 +269,32 @@ class A:
     def __del__(self): print("gone")
 json.kept = A()
 print("end")`},
+	{name: "exits while it ends", text: `
+import atexit, sys
+atexit.register(print, "last")
+atexit.register(sys.exit, 5)
+print("begun"); sys.exit(3)`},
+	{name: "leaves by _exit while it ends", not: true, text: `
+import atexit, os
+atexit.register(os._exit, 5)
+print("lost"); os.write(1, b"kept\n")`},
+	{name: "leaves by _exit in a thread", not: true, text: `
+import os, threading, time
+threading.Thread(target=lambda: (os.write(1, b"thread\n"), os._exit(5))).start()
+time.sleep(60)`},
+	{name: "exits deep in its functions", text: `
+import sys
+def f(n):
+    try: f(n - 1) if n else sys.exit("deep")
+    finally: print(n)
+f(20)`},
+	{name: "fails in many ways", alone: true, text: `
+import sys, traceback
+class E(BaseException): pass
+for e in E("é"), KeyError("x"), GeneratorExit(), SyntaxError("why", ("f", 3, 4, "text")):
+    try: raise e
+    except BaseException: traceback.print_exc()
+import json.no_such`},
 	{name: "is destroyed when Python is almost gone", text: `
 import sys, builtins
 class A:
@@ -362,6 +388,16 @@ if __name__ == "__main__":
     q = fork.Queue()
     p = fork.Process(target=lambda: q.put(f(7))); p.start(); print(q.get()); p.join()
     with fork.Pool(2) as pool: print(pool.map(f, [1, 2, 3]))`},
+	{name: "becomes itself again", not: true, text: `
+import os, sys
+if "again" in os.environ: print(sys.argv, sys.stdin.read()); sys.exit(4)
+os.environ["again"] = "1"
+os.execv(sys.executable, [sys.executable] + sys.argv)`, r: request{body: "body"}},
+	{name: "has a pool of processes", text: `
+import math
+from concurrent.futures import ProcessPoolExecutor
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2) as pool: print(list(pool.map(math.sqrt, [1, 4, 9])))`},
 	{name: "spawns processes", text: `
 import multiprocessing
 def f(x): print("spawned", x, __name__, flush=True)
@@ -399,6 +435,26 @@ while True:
     if not b: break
     n += len(b)
 print(n, os.read(0, 1))`, r: request{body: strings.Repeat("0123456789\n", 30000)}},
+	{name: "reads its body raw", text: `
+import sys
+n = 0
+while True:
+    b = sys.stdin.buffer.raw.read(70000)
+    if not b: break
+    n += len(b)
+print(n, sys.stdin.buffer.raw.read(1), sys.stdin.read())`, r: request{body: strings.Repeat("0123456789", 30000)}},
+	{name: "reads its body by another file", text: `
+import os, select
+print(select.select([0], [], [], 20)[0])
+with open(0, "rb", closefd=False) as f: print(len(f.read(10)), len(f.read()), f.read())
+print(os.read(0, 1))`, r: request{body: strings.Repeat("0123456789", 30000)}},
+	{name: "reads itself", text: `# -*- coding: latin-1 -*-
+import inspect, sys, linecache, ast
+def f():
+    return "é"
+print(ascii(f()), open(__file__, "rb").read().count(b"\n"), ascii(linecache.getline(__file__, 6)))
+print(ascii(inspect.getsource(f)), inspect.getsourcefile(f), inspect.getmodule(f).__name__, f.__code__.co_firstlineno)
+print(len(inspect.getsource(sys.modules["__main__"])), __loader__.get_filename(), f.__globals__ is globals())`},
 	{name: "reads its body as lines of text", text: `
 import sys
 print(sum(1 for l in sys.stdin), repr(input.__name__))

@@ -17,6 +17,8 @@ class Worker:
         self.fresh = list(renewals(self.modules))
         self.known = set(self.modules)
         self.known.add('__main__')
+        self.patterns = Patterns(self.modules)
+        self.patterns.compile_ahead(self.order.late)
         # Plain Python would destroy them at its end.
         for o in gc.get_objects():
             if type(getattr(type(o), '__del__', None)) is FUNCTION and not isinstance(o, type):
@@ -24,6 +26,8 @@ class Worker:
                     self.owed.append(_weakref.ref(o))
                 except TypeError:
                     pass
+        for stream in INPUT, OUTPUT, ERRORS:
+            stream.settle()
         INPUT.anew()
         self.reuse = Reuse(self) if self.order.mode == 'reuse' else None
 
@@ -121,7 +125,7 @@ class Worker:
         interrupted = isinstance(err, KeyboardInterrupt)
         err = None
         (self.reuse or self).join()
-        quietly(atexit._run_exitfuncs)
+        run_exit_functions()
         flushed = flush_all()
         self.lines = self.late()
         (self.reuse or self).destroy()
@@ -168,6 +172,7 @@ class Worker:
                 origin = spec.origin if spec.has_location and spec.origin else '-'
                 lines.append('late %d %s %s\n' % (self.pid, escape(name), escape(origin)))
         self.known.update(sys.modules)
+        lines += ['late %d %s %s\n' % (self.pid, *late) for late in self.patterns.late(sys.modules)]
         return lines
 
     def done(self, code, left='-'):
@@ -204,7 +209,14 @@ class Stream:
         self.buffer = self.text.buffer
         self.buffered = hasattr(self.buffer, 'raw')  # not so by -u
         self.fd, self.mode = self.text.fileno(), self.text.mode
-        self.settings = self.text.encoding, self.text.errors, '\n', self.text.line_buffering, self.text.write_through
+        self.settle()
+
+    def settle(self):
+        """Remembers how it is now: a module may have changed it while it was loaded."""
+        try:
+            self.settings = self.text.encoding, self.text.errors, '\n', self.text.line_buffering, self.text.write_through
+        except (AttributeError, ValueError):  # there is none, or it is detached
+            pass
 
     def anew(self):
         """Makes the objects anew, in place, over what the descriptor is now."""
@@ -252,6 +264,28 @@ def quietly(do, *args):
         do(*args)
     except BaseException:
         pass
+
+
+def run_exit_functions():
+    """Without us in the traceback where one that is written in C fails: for Python nobody calls it."""
+    hook = sys.__dict__.get('unraisablehook')
+
+    def unraisable(failure):
+        tb = failure.exc_traceback
+        if tb and tb.tb_frame.f_code is RUN_EXIT_FUNCTIONS:
+            failure = type(failure)((failure.exc_type, failure.exc_value, tb.tb_next, failure.err_msg, failure.object))
+        hook(failure)
+    if hook:
+        sys.unraisablehook = unraisable
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        pass
+    if sys.__dict__.get('unraisablehook') is unraisable:
+        sys.unraisablehook = hook
+
+
+RUN_EXIT_FUNCTIONS = run_exit_functions.__code__
 
 
 def flush(stream):

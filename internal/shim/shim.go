@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -26,20 +27,32 @@ func Main() int {
 	}
 	o, err := readOrder(control)
 	if err == nil && o.Mode == Spawn {
-		io.WriteString(control, failedToSpawn(spawn(o)))
-		return 1
+		if err := spawn(o, control); err != nil {
+			io.WriteString(control, failedToSpawn(err))
+		}
+		leave(control)
+		return 0
 	}
 	if err == nil {
-		err = run(o)
+		err = run(o, control)
+	}
+	if err == nil { // another process is the warm parent
+		leave(control)
+		return 0
 	}
 	fmt.Fprintln(os.Stderr, "shim:", err)
 	io.WriteString(control, "failed "+Escape(err.Error())+"\n")
 	return 1
 }
 
-// run becomes a warm parent. Everything that the script names is read as its user.
-func run(o *Order) error {
-	if err := o.Confine.Become(); err != nil {
+// run becomes a warm parent, or makes one that has limits. Everything that the script names
+// is read as its user.
+func run(o *Order, control *os.File) error {
+	be := o.Confine.Become
+	if o.Confine.Limited() {
+		be = o.Confine.Assume
+	}
+	if err := be(); err != nil {
 		return err
 	}
 	text, err := textOf(o)
@@ -52,12 +65,26 @@ func run(o *Order) error {
 	if err := reachable(o); err != nil {
 		return err
 	}
-	// A warm parent that is told so ends its workers first.
-	if err := confine.DieWith(o.Gateway, syscall.SIGTERM); err != nil {
+	argv, fd, err := prepare(o, text)
+	if err != nil {
 		return err
 	}
-	return execute(o, text)
+	if o.Confine.Limited() {
+		err = o.Confine.Fork(confine.Program{Argv: argv, Env: o.Env, Death: deathSignal, Parent: o.Gateway, Keep: map[int]int{Control: Control, runnerFD: fd}}, announce(control))
+	} else if err = errors.Join(place(fd), confine.DieWith(o.Gateway, deathSignal)); err == nil {
+		err = syscall.Exec(argv[0], argv, o.Env)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.executes(), err)
+	}
+	return nil
 }
+
+// runnerFD is where the interpreter finds the runner's text, on Linux.
+const runnerFD = 4
+
+// deathSignal: a warm parent that is told so ends its workers first.
+const deathSignal = syscall.SIGTERM
 
 // reachable: workers will have to connect.
 func reachable(o *Order) error {
@@ -84,6 +111,22 @@ func Escape(s string) string {
 		} else {
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
+	}
+	return b.String()
+}
+
+// Unescape reads a word of a line.
+func Unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
 	}
 	return b.String()
 }

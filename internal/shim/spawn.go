@@ -1,9 +1,11 @@
 package shim
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -11,60 +13,72 @@ import (
 	"warmcgi/internal/confine"
 )
 
-// Spawn is the mode of an order to execute a script itself, confined: what fork and exec
-// of the gateway's own do for one that is not. The control socket then carries an error,
-// or nothing: exec closes it.
+// Spawn is the mode of an order to execute a script itself, under limits: what fork and
+// exec of the gateway's own do for one without. The script is a process of its own,
+// another child of the gateway's. The control socket carries its number and an error;
+// exec closes it.
 const Spawn = "spawn"
 
-// spawn becomes the script. It returns where it got stuck, "" for exec, and why.
-func spawn(o *Order) (step string, err error) {
-	if err := o.Confine.Become(); err != nil {
-		return "confine", err
+// spawn makes the script's process. An error is that of one step, or of exec.
+func spawn(o *Order, control *os.File) error {
+	if err := o.Confine.Assume(); err != nil {
+		return err
 	}
 	if err := syscall.Chdir(o.Dir); err != nil {
-		return "", err // as from the fork of the gateway's own
+		return err
 	}
 	if err := closeRest(); err != nil {
-		return "descriptors", err
+		return err
 	}
-	if err := confine.DieWith(o.Gateway, syscall.SIGKILL); err != nil {
-		return "gateway", err
-	}
-	if err := bound(o, o.Argv); err != nil {
-		return "limits", err
-	}
-	return "", syscall.Exec(o.Argv[0], o.Argv, o.Env)
+	return o.Confine.Fork(confine.Program{Argv: o.Argv, Env: o.Env, Death: syscall.SIGKILL, Parent: o.Gateway}, announce(control))
 }
 
-// failedToSpawn is the error as it goes over the control socket.
-func failedToSpawn(step string, err error) string {
+// announce tells the gateway of a process.
+func announce(control *os.File) func(pid int) error {
+	return func(pid int) error {
+		_, err := fmt.Fprintf(control, "pid %d\n", pid)
+		return err
+	}
+}
+
+// failedToSpawn is an error as it goes over the control socket.
+func failedToSpawn(err error) string {
 	var errno syscall.Errno
 	errors.As(err, &errno)
-	if step == "" {
-		return strconv.Itoa(int(errno)) + "\n"
+	text := err.Error()
+	if err == error(errno) {
+		text = ""
 	}
-	return strconv.Itoa(int(errno)) + " " + err.Error() + "\n"
+	return fmt.Sprintf("failed %d %s\n", int(errno), Escape(text))
 }
 
-// Spawned reads what became of an order of mode [Spawn]: nil when the script runs.
-func Spawned(control io.Reader) error {
-	b, err := io.ReadAll(io.LimitReader(control, 4<<10))
-	if err != nil {
-		return fmt.Errorf("shim: %w", err)
+// Spawned reads what became of an order of mode [Spawn]: the process, 0 for none, and why
+// it does not run the script.
+func Spawned(control io.Reader) (pid int, err error) {
+	r := bufio.NewScanner(control)
+	for r.Scan() {
+		verb, rest, _ := strings.Cut(r.Text(), " ")
+		number, text, _ := strings.Cut(rest, " ")
+		n, nerr := strconv.Atoi(number)
+		switch {
+		case verb == "pid" && nerr == nil:
+			pid = n
+		case verb == "failed" && nerr == nil && text == "":
+			err = syscall.Errno(n)
+		case verb == "failed" && nerr == nil:
+			err = &stepError{Unescape(text), syscall.Errno(n)}
+		default:
+			err = fmt.Errorf("shim: it says %q", r.Text())
+		}
 	}
-	line := strings.TrimSuffix(string(b), "\n")
-	if line == "" {
-		return nil
+	switch {
+	case err != nil:
+	case r.Err() != nil:
+		err = fmt.Errorf("shim: %w", r.Err())
+	case pid == 0:
+		err = errors.New("shim: it has ended")
 	}
-	number, text, said := strings.Cut(line, " ")
-	n, err := strconv.Atoi(number)
-	if err != nil {
-		return fmt.Errorf("shim: %s", line)
-	}
-	if said {
-		return &stepError{text, syscall.Errno(n)}
-	}
-	return syscall.Errno(n)
+	return pid, err
 }
 
 // stepError keeps the number of an error beside its text.
@@ -81,13 +95,4 @@ func (e *stepError) Unwrap() error {
 		return nil
 	}
 	return e.errno
-}
-
-// bound sets the limits, the last thing before exec. What exec allocates has to be there
-// by then, as this process is larger than a limit of memory may be.
-func bound(o *Order, argv []string) error {
-	if o.Confine.Limited() && o.Confine.Limits.Memory > 0 {
-		reserve(argv, o.Env)
-	}
-	return o.Confine.Bound()
 }
