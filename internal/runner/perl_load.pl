@@ -21,7 +21,7 @@
     # (CGI::Fast has a loop over all that looks at none.)
     sub look {
         my $name = shift;
-        if ($name =~ $request) { $WarmCGI::READ{$name} = 1 }
+        if ($name =~ $request || $WarmCGI::VARIABLE{$name}) { $WarmCGI::READ{$name} = 1 }
         elsif (!exists $WarmCGI::SET{$name}) { $WarmCGI::SEEN{$name} = $WarmCGI::ENV->{$name} }
     }
 }
@@ -39,7 +39,7 @@ sub order {
     pop @pairs;
     while (my ($name, $value) = splice @pairs, 0, 2) {
         if    ($name eq 'preload') { push @PRELOAD, $value }
-        elsif ($name eq 'given')   { my ($var, $is) = split /=/, $value, 2; $main::ENV{$var} = $is }    # tainted as ever
+        elsif ($name eq 'variable') { $VARIABLE{$value} = 1 }
         elsif ($name eq 'late')    { $LATE{$1} = $2 if $value =~ /^(.*?)=(.*)\z/s }
         elsif ($value =~ /^(.*)\z/s) { $ORDER{$name} = $1 }    # it is the gateway's: not tainted
     }
