@@ -32,7 +32,8 @@ our @LIBRARY = grep { my $dir = $_; !ref && m{^/} && !grep $_ eq $dir, split /:/
 our $POSIX = eval {
     DynaLoader::boot_DynaLoader('DynaLoader') if !defined &DynaLoader::dl_load_file;
     my ($file) = grep { -e } map "$_/auto/POSIX/POSIX.so", @LIBRARY;
-    my $boot = DynaLoader::dl_find_symbol(DynaLoader::dl_load_file($file, 0), 'boot_POSIX');
+    my $lib  = DynaLoader::dl_load_file($file // die, 0) // die;
+    my $boot = DynaLoader::dl_find_symbol($lib, 'boot_POSIX') // die;
     DynaLoader::dl_install_xsub('POSIX::bootstrap', $boot, $file)->('POSIX');
     1;
 };
