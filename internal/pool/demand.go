@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -108,6 +109,7 @@ func (p *Pool) acquire(ctx context.Context, g *generation, req *cgi.Request) (*w
 			return w, nil
 		case <-stall.C:
 			p.stalled(g)
+			stall.Reset(stallTime)
 		case <-ctx.Done():
 			p.giveUp(e, wt)
 			return nil, cgi.ErrGone
@@ -118,13 +120,43 @@ func (p *Pool) acquire(ctx context.Context, g *generation, req *cgi.Request) (*w
 	}
 }
 
-// stalled: no reused worker has come back in time.
+// stalled: no reused worker has come back in time. Another one helps if those there are
+// wait for something; if they compute, it would only take their processors, unless they do
+// so for long.
 func (p *Pool) stalled(g *generation) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if g.reuses() && !g.retired && p.gen == g && len(g.pending) == 0 && g.busy+g.idle < p.settings.Max {
-		p.orderLocked(g, 1, time.Now())
+	now := time.Now()
+	if !p.mayGrowLocked(g) || now.Sub(p.stalledAt) < stallTime {
+		p.mu.Unlock()
+		return
 	}
+	p.stalledAt = now
+	grow := now.Sub(g.movedAt) > longTime
+	var pids []int
+	for pid, w := range g.workers {
+		if w.state == busy {
+			pids = append(pids, pid)
+		}
+	}
+	p.mu.Unlock()
+
+	n := len(pids)
+	wait := 2*len(slices.DeleteFunc(pids, computes)) >= n // asks /proc
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stalls++; !wait {
+		p.stalls = 0
+	}
+	if (grow || p.stalls >= maxStalls) && p.mayGrowLocked(g) {
+		p.stalls = 0
+		p.orderLocked(g, 1, now)
+	}
+}
+
+// mayGrowLocked reports whether one more reused worker may be forked. The caller must
+// hold p.mu.
+func (p *Pool) mayGrowLocked(g *generation) bool {
+	return g.reuses() && !g.retired && p.gen == g && len(g.pending) == 0 && g.busy+g.idle < p.settings.Max
 }
 
 // giveUp takes a waiter back.

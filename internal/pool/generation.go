@@ -51,6 +51,7 @@ type generation struct {
 	hints    map[string]string // late modules that it was told to load
 
 	retiredAt time.Time
+	movedAt   time.Time // when a worker last became idle
 
 	workers map[int]*worker
 	idlers  *puddle.Pool[*worker]

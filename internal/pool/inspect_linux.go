@@ -76,6 +76,16 @@ func ofRuntime(target string) bool {
 	return false
 }
 
+// computes reports whether a process runs, or could if there were a processor.
+func computes(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	_, rest, ok := bytes.Cut(b[max(bytes.LastIndexByte(b, ')'), 0):], []byte(") "))
+	return ok && rest[0] == 'R'
+}
+
 // memoryOf is the proportional set size of a process, in octets; 0 if nobody knows.
 func memoryOf(pid int) int64 {
 	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")

@@ -41,8 +41,12 @@ const (
 	// maxTrouble is how much trouble demotes; see Pool.trouble.
 	maxTrouble = 5
 	// stallTime is how long a request waits for a reused worker to come back before
-	// another is forked.
+	// another one is thought of.
 	stallTime = 5 * time.Millisecond
+	// maxStalls is how often in a row most workers must have been seen to wait.
+	maxStalls = 3
+	// longTime without any worker that comes back makes another one worth its processor.
+	longTime = 200 * time.Millisecond
 )
 
 // errNoWorker: there is no warm parent any more; the request is spawned.
@@ -85,6 +89,8 @@ type Pool struct {
 	trouble_  float64          // decays with every answer
 	demotions map[string]int64 // by reason
 	waiters   *list.List
+	stalledAt time.Time                  // when a request last asked for one more reused worker
+	stalls    int                        // times in a row that most workers have waited then
 	waits     [len(waitLimits) + 1]int64 // how long requests waited for a worker
 	answered  map[cgi.Mode]int64
 	hints     map[string]*hint

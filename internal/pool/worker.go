@@ -181,7 +181,7 @@ func (g *generation) arrive(w *worker) {
 	if !fresh {
 		g.busy--
 	}
-	w.state, w.since = idling, now
+	w.state, w.since, g.movedAt = idling, now, now
 	if g.retired || w.retire || w.worn(now) {
 		if w.res != nil {
 			w.res.Destroy()
