@@ -5,6 +5,7 @@
 # that import them, are not loaded ahead. Installed ones are trusted to mean what they do once.
 
 LIBRARY = os.path.dirname(os.__file__) + '/'
+MOST_FILES = 1000  # that are looked at for changes
 CALLS = {  # by the names of C functions: whose they are
     **dict.fromkeys('time time_ns monotonic monotonic_ns perf_counter perf_counter_ns localtime gmtime ctime strftime'.split(), 'time'),
     **dict.fromkeys('getpid getppid urandom getrandom'.split(), 'posix'),
@@ -51,7 +52,7 @@ class Observer:
         return names
 
     def profile(self, frame, event, function):
-        if event == 'c_call' and function.__name__ in CALLS:
+        if event == 'c_call' and function.__name__ in CALLS and frame.f_globals is not globals():
             owner = function.__self__ if isinstance(function.__self__, (type, type(sys))) else type(function.__self__)
             names = [owner.__name__, *(c.__module__ for c in getattr(owner, '__mro__', ()))]
             if CALLS[function.__name__] in names:
@@ -67,10 +68,22 @@ class Observer:
             names = self.loading(sys._getframe(1))
             if names and flags & (os.O_WRONLY | os.O_RDWR):
                 self.fresh.update(names)
-            elif names:
-                self.data.add(os.path.abspath(path))
+            elif names and not os.path.isdir(path):
+                path = os.path.abspath(path)
+                if len(self.data) < MOST_FILES and not is_busy(path):
+                    self.data.add(path)
+                else:
+                    self.fresh.update(names)
         elif event in EVENTS or event == 'os.mkdir' and not os.path.isdir(args[0]) or event == 'os.chdir' and not here(args[0]):
             self.fresh.update(self.loading(sys._getframe(1)))
+
+
+def is_busy(path):
+    """Reports whether a file was changed a moment ago: it may change for each request."""
+    try:
+        return abs(time.time() - os.stat(path).st_mtime) < 10
+    except OSError:
+        return False
 
 
 def here(folder):

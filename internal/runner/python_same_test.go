@@ -337,7 +337,7 @@ def last(): print(os.path.exists(f.name))`},
 	{name: "waits for its threads", text: `
 import threading, time
 def f(n):
-    time.sleep(0.05); print("thread", n)
+    time.sleep(0.05 if n < 2 else 0.5); print("thread", n)
 for n in range(3):
     t = threading.Thread(target=f, args=(n,)); t.start(); 
     if n < 2: t.join()
