@@ -1,17 +1,21 @@
 # The warm parent (docs/worker-protocol.md). Ruby requires this file before it parses the script, which is the main
-# program. What forks is a trace point: at the first call of the script's. So a worker returns from here into a script
-# that runs as it always does.
+# program. What forks is a trace point, at the script's first call that matters (ruby_begin.rb). So a worker returns from
+# here into a script that runs as it always does.
 module WarmCGI
   class << self
-    def start(file)
+    def start(file, order)
       File.unlink(file)
       @file = file
+      program, *@command = File.binread('/proc/self/cmdline').split("\0")
+      @command.slice!(@command.rindex(file) - 1, 2) # -r and this file
+      @program = [File.readlink('/proc/self/exe'), program]
       @control = IO.for_fd(3, autoclose: false)
       @control.close_on_exec = true
       st = @control.stat
       @identity = [st.ino, st.dev]
       @parent = Process.pid
-      read_order
+      read_order(order)
+      name_process
       say('hello', 1, @order['cookie'], 'ruby', RUBY_VERSION)
       fail_with("no system calls known for #{RUBY_PLATFORM}") unless SYS
       at_exit { ended }
@@ -26,14 +30,18 @@ module WarmCGI
       @order['mode'] == 'reuse'
     end
 
-    def read_order
-      size = +''
-      until (c = @control.sysread(1)) == ':'
-        size << c
-      end
-      data = ''.b
-      data << @control.sysread(size.to_i - data.bytesize) while data.bytesize < size.to_i
-      @control.sysread(1)
+    # name_process: the name that the kernel gives a process is that of the file that was executed.
+    def name_process
+      script = @order['script']
+      line = File.open(script, 'rb') { |f| f.gets("\n", 256) }.to_s
+      return if !File.executable?(script) || !line.start_with?('#!') || line.match?(%r{\A#![ \t]*\S*/env[ \t]})
+
+      File.binwrite('/proc/self/comm', File.basename(script).byteslice(0, 15))
+    rescue SystemCallError
+      nil
+    end
+
+    def read_order(data)
       @order = {}
       @preload = []
       @hints = []
@@ -56,72 +64,64 @@ module WarmCGI
     end
 
     def fail_with(reason)
+      $VERBOSE = nil
+      release_warnings
+      STDERR.write(@warnings) if @warnings
       say('failed', reason[0, 1000])
       exit!(1)
     end
 
+    # load_ahead loads what the script has not asked for itself.
     def load_ahead
       @features_before = $LOADED_FEATURES.dup
-      before = ENV.to_h
-      Watch.start
-      # What is warned of here, is in plain CGI written to the request's errors.
-      $stderr = @warnings = Warnings.new
+      catch_warnings
+      Watch.start { |reason| Watch.seen << reason }
       @preload.each do |name|
         require name
       rescue Exception => e
-        $stderr = STDERR
         fail_with("preload #{name}: #{e.message}")
       end
-      Ahead.script(@order['script'])
-      Ahead.hints(@hints.compact)
+      asked = Ahead.callers? { Ahead.hints(@hints.compact, @order['script']) }
+      Watch.seen << 'asks for its callers while it is loaded' if asked
       Watch.stop
-      after = ENV.to_h
-      @changes = after.reject { |n, v| before[n] == v }
-      (before.keys - after.keys).each { |n| @changes[n] = nil }
     end
 
-    class Warnings
-      attr_reader :text
-
-      def initialize
-        @text = +''
-      end
-
-      def write(*texts)
-        texts.each { |t| @text << t }
-        texts.sum(&:bytesize)
-      end
-
-      # Ruby sets encodings of the standard streams after -r.
-      def method_missing(name, *args)
-        STDERR.public_send(name, *args)
-      end
-
-      def respond_to_missing?(*)
-        true
-      end
+    # What is warned of while loading, is in plain CGI written to the request's errors.
+    def catch_warnings
+      verbose, $VERBOSE = $VERBOSE, nil # syscall warns
+      fd = syscall(SYS_MEMFD_CREATE, at(+"warnings\0"), 1)
+      @errors = lowest
+      syscall(SYS_DUP3, 2, @errors, CLOEXEC)
+      syscall(SYS_DUP3, fd, 2, 0)
+      @caught = IO.for_fd(fd, 'r+b')
+    ensure
+      $VERBOSE = verbose
     end
 
-    def wait_for_script
-      script = @order['script']
-      control = self
-      # Before its first call a script can only compute: that may be done here, once. What it could see of the process
-      # are arguments and pid. (Code that was compiled to be traced by lines is slower ever after, by some 2 ns a line.)
-      events = File.binread(script).match?(/ARGV|\$[*$]/) ? [:line] : %i[c_call call]
-      @trace = TracePoint.new(*events) do
-        control.loaded if caller_locations&.last&.path == script
-      end
-      @trace.enable
+    def release_warnings
+      return unless @caught
+
+      syscall(SYS_DUP3, @errors, 2, 0)
+      syscall(SYS_CLOSE, @errors)
+      @caught.rewind
+      @warnings = @caught.read
+      @caught.close
+      @caught = nil
     end
 
-    # loaded runs in the script's first call, or where there was none, in its end.
+    # loaded runs in the script's first call that matters, or where there was none, in its end.
     def loaded
       return if @loaded
 
       @loaded = true
-      @trace.disable
-      $stderr = STDERR if $stderr == @warnings
-      (Watch.seen.uniq).each { |reason| say('unsafe', reason) }
+      end_of_beginning
+      verbose, $VERBOSE = $VERBOSE, nil # syscall warns
+      release_warnings
+      STDOUT.flush unless STDOUT.closed? # what a library wrote is no request's
+      Watch.seen.uniq.each { |reason| say('unsafe', reason) }
+      after = ENV.to_h
+      @changes = after.reject { |n, v| Watch.before[n] == v }
+      (Watch.before.keys - after.keys).each { |n| @changes[n] = nil }
       $LOADED_FEATURES.delete(@file)
       begin
         require 'rbconfig' # the index of features is made anew here, not in every worker
@@ -130,7 +130,10 @@ module WarmCGI
       end
       @features = $LOADED_FEATURES.size
       say('file', File.expand_path($0))
-      $LOADED_FEATURES.each { |f| say('file', f) if f.start_with?('/') && File.file?(f) }
+      files = ($LOADED_FEATURES | @sources).select { |f| f.start_with?('/') && f != @file && File.file?(f) }
+      files.each { |f| say('file', f) }
+      # Gems may have looked at the arguments.
+      @arguments_read = (files - @features_before).any? { |f| Ahead.gem?(f) && File.binread(f).match?(ARGUMENTS) }
       if defined?(::DATA) && ::DATA.is_a?(File)
         @data = [::DATA.pos, ::DATA.external_encoding, ::DATA.internal_encoding, ::DATA.lineno]
         ::DATA.close # its offset would be shared
@@ -139,11 +142,10 @@ module WarmCGI
       @input, @output = STDIN.external_encoding, STDOUT.external_encoding
       # Objects that write to a descriptor that is not theirs.
       @shares = File.binread(@order['script']).match?(/for_fd|IO\.(?:new|open)|autoclose|reopen/)
-      verbose, $VERBOSE = $VERBOSE, nil # syscall warns
       serve
       open_data if @data
       @number = lowest
-      STDERR.write(@warnings.text) unless @warnings.text.empty?
+      STDERR.write(@warnings) unless @warnings.empty?
       $VERBOSE = verbose
     end
 
@@ -164,14 +166,13 @@ module WarmCGI
 
     # ended is the last at_exit handler of all.
     def ended
+      e = $!
       if Process.pid == @parent && !@worker
-        e = $!
         fail_with("#{e.class}: #{e.message}") if !@loaded && e.is_a?(SyntaxError)
         loaded # nothing of it could be seen so far
       end
       return unless Process.pid == @worker
 
-      e = $!
       @code = case e
               when nil then 0
               when SystemExit then e.status & 255

@@ -100,13 +100,34 @@ module WarmCGI
       @states = variables
     end
 
+    # before_library and after_library tell a library's global variables from the script's own.
+    def before_library
+      @mentioned = (global_variables - @globals).to_h { |name| [name, value_of(name)] }
+    end
+
+    def after_library
+      @globals |= global_variables.select { |name| !@mentioned.key?(name) || !@mentioned[name].equal?(value_of(name)) }
+    end
+
+    def value_of(name)
+      eval(name.to_s) if name.match?(OWN)
+    end
+
+    OWN = /\A\$[a-z_]\w*\z/i
+
     def compile
       script = @order['script']
       verbose, $VERBOSE = $VERBOSE, nil # the main program has said it
       Captured.find(script).each { |name| say('captured', name) } unless @order['captured'] == 'accept'
-      code = RubyVM::InstructionSequence.compile(File.read(script, encoding: 'UTF-8'), script, File.realpath(script), 1)
+      code = RubyVM::InstructionSequence.compile(File.read(script, encoding: source_encoding), script, File.realpath(script), 1)
       $VERBOSE = verbose
       @code_of_script = named(code)
+    end
+
+    # source_encoding is that of a source without a comment about it: -K.
+    def source_encoding
+      letter = @command.filter_map { |word| word[/\A-[wWU]*K(.)/, 1] }.last
+      { 'e' => 'EUC-JP', 's' => 'Windows-31J', 'a' => 'BINARY', 'n' => 'BINARY' }.fetch(letter.to_s.downcase, 'UTF-8')
     end
 
     LABEL = /(.)((?:block(?: \(\d+ levels\))? in |rescue in |ensure in )*)<compiled>/mn
@@ -168,7 +189,7 @@ module WarmCGI
         State.new(-> { $; }, ->(v) { $; = v }),
         State.new(-> { $stdin }, ->(_) { $stdin = STDIN }),
         State.new(-> { $stdout }, ->(_) { $stdout = STDOUT }),
-        State.new(-> { $stderr.equal?(@warnings) ? STDERR : $stderr }, ->(_) { $stderr = STDERR })
+        State.new(-> { $stderr }, ->(_) { $stderr = STDERR })
       ]
     end
 
@@ -189,7 +210,7 @@ module WarmCGI
       ARGV.replace(receive)
       open_data if @data
       $VERBOSE = @verbose
-      STDERR.write(@warnings.text) unless @warnings.text.empty?
+      STDERR.write(@warnings) unless @warnings.empty?
       code = run
       if Process.pid != @worker # a child of the script's
         close_files
@@ -258,11 +279,11 @@ module WarmCGI
     def report(error)
       e = error
       while e # without the runner
-        at = e.backtrace&.index { |l| l.start_with?(@file) }
-        e.set_backtrace(e.backtrace[0, at]) if at
+        own = ->(line) { line.start_with?(@file) }
+        e.set_backtrace(e.backtrace.drop_while(&own).take_while { |l| !own.(l) }) if e.backtrace&.any?(&own)
         e = e.cause
       end
-      $stderr.write(error.full_message(highlight: false, order: :top))
+      $stderr.write(Exception.instance_method(:full_message).bind_call(error, highlight: false, order: :top))
     rescue Exception
       nil
     end
@@ -282,7 +303,8 @@ module WarmCGI
       Registry.restore_traps unless Registry.traps.empty?
       File.umask(@umask)
       Dir.chdir(@folder)
-      $LOAD_PATH.replace(@path) unless $LOAD_PATH == @path
+      restore_path unless $LOAD_PATH == @path
+      TOPLEVEL_BINDING.local_variables.each { |name| TOPLEVEL_BINDING.local_variable_set(name, nil) }
       if Random.seed != @seed
         Random.srand
         @seed = Random.seed
@@ -296,6 +318,14 @@ module WarmCGI
       close_files if (now = lowest) != @number
       left << 'descriptors' if (now && lowest != @number) || [STDIN, STDOUT, STDERR].any?(&:closed?)
       left.empty? ? '-' : left.join(',')
+    end
+
+    # restore_path leaves the folders of gems that are in use now.
+    def restore_path
+      gems = defined?(Gem) ? Gem.loaded_specs.each_value.flat_map(&:full_require_paths) : []
+      $LOAD_PATH.select! { |folder| @path.include?(folder) || gems.include?(folder) }
+      $LOAD_PATH.replace(@path) if (@path - $LOAD_PATH).any? || $LOAD_PATH.uniq.size != $LOAD_PATH.size
+      @path = $LOAD_PATH.dup
     end
 
     def restore_states
@@ -350,7 +380,7 @@ module WarmCGI
       return if (now = global_variables).size == @globals.size && @own_globals.nil?
 
       @own_globals ||= {}
-      (now - @globals).each { |name| @own_globals[name] ||= eval("proc { #{name} = nil }") if name.match?(/\A\$[a-z_]\w*\z/i) }
+      (now - @globals).each { |name| @own_globals[name] ||= eval("proc { #{name} = nil }") if name.match?(OWN) }
       @own_globals.each_value do |reset|
         reset.call
       rescue StandardError
