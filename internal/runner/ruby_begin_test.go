@@ -3,7 +3,6 @@
 package runner
 
 import (
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
