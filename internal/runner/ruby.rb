@@ -71,7 +71,7 @@ module WarmCGI
       exit!(1)
     end
 
-    # load_ahead loads what the script has not asked for itself.
+    # load_ahead loads what the route names.
     def load_ahead
       @features_before = $LOADED_FEATURES.dup
       catch_warnings
@@ -81,8 +81,19 @@ module WarmCGI
       rescue Exception => e
         fail_with("preload #{name}: #{e.message}")
       end
+      Watch.stop
+    end
+
+    # load_late loads what workers have loaded so far. Where it can't be done as they do it, it is not done again.
+    def load_late
+      return if @hints.empty?
+
+      Watch.start { |reason| Watch.seen << reason }
       asked = Ahead.callers? { Ahead.hints(@hints.compact, @order['script']) }
       Watch.seen << 'asks for its callers while it is loaded' if asked
+    rescue Exception => e
+      Watch.seen << "can't be loaded ahead: #{e.class}: #{e.message}"[0, 500]
+    ensure
       Watch.stop
     end
 
@@ -115,6 +126,7 @@ module WarmCGI
 
       @loaded = true
       end_of_beginning
+      load_late
       verbose, $VERBOSE = $VERBOSE, nil # syscall warns
       release_warnings
       STDOUT.flush unless STDOUT.closed? # what a library wrote is no request's

@@ -113,17 +113,11 @@ module WarmCGI
       def hints(files, script)
         sets = [script, *files.reject { |f| own?(f) }].any? { |f| File.file?(f) && File.binread(f).match?(SETS) }
         files.reverse_each do |file|
-          next if !own?(file) || $LOADED_FEATURES.include?(file) || file.start_with?(GEMS)
+          next if !own?(file) || $LOADED_FEATURES.include?(file) || file.start_with?(GEMS) || !File.file?(file)
           next if sets && gem?(file)
 
-          begin
-            require file
-          rescue Exception
-            nil
-          end
+          require file
         end
-      rescue SystemCallError
-        nil
       end
 
       # statements are those at the top of a script; nil where that can't be told.

@@ -8,13 +8,14 @@ module WarmCGI
     ALL = [String, Array, Hash, Symbol, Integer, Float, Rational, Complex, Numeric, Range, Regexp, MatchData, Comparable,
            Enumerable, NilClass, TrueClass, FalseClass, Proc, Struct, BasicObject, Encoding, Math.singleton_class,
            *[String, Array, Hash, Regexp, Integer, Struct, Encoding, Proc, TOPLEVEL_BINDING.receiver].map(&meta)].to_h { |c| [c, true] }
-    NOT = %i[shuffle shuffle! sample hash crypt object_id __id__ inspect lazy
+    NOT = %i[shuffle shuffle! sample hash crypt inspect lazy
              each_entry each_slice each_cons next peek with_index each_with_index source_location binding cycle chain enum_for to_enum].to_h { |m| [m, true] }
     SOME = {
       Kernel => %i[__dir__ freeze frozen? nil? is_a? kind_of? instance_of? respond_to? respond_to_missing? class extend lambda proc
                    block_given? instance_variable_get instance_variable_set instance_variable_defined? at_exit autoload tap then
                    dup clone initialize_copy initialize_dup initialize_clone === =~ !~ <=> eql? itself Array String Integer Float Hash
-                   format sprintf send public_send singleton_class raise],
+                   format sprintf send public_send singleton_class raise object_id catch throw loop Rational Complex methods
+                   singleton_methods define_singleton_method method public_method instance_variables],
       Module => %i[method_added method_removed method_undefined const_added attr_reader attr_writer attr_accessor attr include included
                    append_features extended extend_object prepend prepended prepend_features private public protected
                    private_constant public_constant deprecate_constant private_class_method public_class_method module_function
@@ -29,6 +30,13 @@ module WarmCGI
       Exception.singleton_class => %i[exception],
       Warning.singleton_class => %i[[] []= warn],
       Warning => %i[warn],
+      Method => %i[call to_proc arity owner name receiver unbind parameters === []],
+      UnboundMethod => %i[bind bind_call arity owner name parameters],
+      Thread.singleton_class => %i[current main],
+      Thread => %i[[] []= key? thread_variable_get thread_variable_set thread_variable?],
+      Thread::Mutex => %i[initialize synchronize lock unlock try_lock locked? owned?],
+      ObjectSpace::WeakMap => %i[[] []= key?],
+      Ractor.singleton_class => %i[make_shareable],
       ENV.singleton_class => %i[[]=]
     }.transform_values { |names| names.to_h { |n| [n, true] } }
     OF_ITSELF = %i[symlink? readlink realpath] # of __FILE__: when the script changes there is a new warm parent
@@ -39,6 +47,7 @@ module WarmCGI
       def call?(trace)
         owner, name = trace.defined_class, trace.method_id
         return !NOT.key?(name) if ALL.key?(owner)
+        return true if owner.name == 'Monitor' # of a library
         return true if SOME[owner]&.key?(name)
         return OF_ITSELF.include?(name) && line(trace).include?('__FILE__') if ITSELF.include?(owner)
         return environment?(line(trace)) if owner.equal?(ENV.singleton_class)
@@ -84,7 +93,7 @@ module WarmCGI
       @compiled = TracePoint.new(:script_compiled) do |t|
         path = t.instruction_sequence.path
         if @trace
-          compiled(path) if !reuse? && path.start_with?('/')
+          compiled(path, t.eval_script) if !reuse? && path.start_with?('/')
         elsif path == script
           begin_script(script, t.instruction_sequence)
         end
@@ -120,12 +129,12 @@ module WarmCGI
     end
 
     # compiled: a file is loaded. In the script's own files one looks at each call, as in the script.
-    def compiled(path)
+    def compiled(path, text)
       @sources << path
-      @seen_calls = 0
-      return if Ahead.own?(path)
+      return if text || Ahead.own?(path) # RubyGems evaluates its specifications
       return loaded if File.binread(path).match?(ARGUMENTS)
 
+      @seen_calls = 0
       Watch.stop
       @trace.enable unless @trace.enabled?
     rescue SystemCallError

@@ -366,7 +366,7 @@ module WarmCGI
           next @constants << name if Object.autoload?(name)
 
           file, = Object.const_source_location(name)
-          file.nil? || $LOADED_FEATURES.include?(file) || file.empty? ? @constants << name : Object.send(:remove_const, name)
+          !file || $LOADED_FEATURES.include?(file) || file.empty? ? @constants << name : Object.send(:remove_const, name)
         end
       end
       now = Object.private_instance_methods(false).concat(Object.instance_methods(false))
