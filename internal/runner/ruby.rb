@@ -168,13 +168,21 @@ module WarmCGI
       ::DATA.lineno = @data[3]
     end
 
+    # freeze_heap makes what there is old, so that it stays the same memory in all workers.
     def freeze_heap
-      if Process.respond_to?(:warmup)
-        Process.warmup
-      else
-        4.times { GC.start }
-      end
+      Process.warmup if Process.respond_to?(:warmup)
+      GC.enable
+      4.times { GC.start }
+      GC.disable
     end
+
+    # make_room is for new objects: a worker that has to collect garbage writes to all of its memory.
+    def make_room
+      Array.new([15_000, GC.stat(:heap_live_slots) / 3].max) { Object.new }
+      nil
+    end
+
+    FORKS = 200 # until the warm parent collects its own garbage
 
     # ended is the last at_exit handler of all.
     def ended
@@ -207,9 +215,10 @@ module WarmCGI
       stopping = false
       @poll = [3, 1, 0, @signals, 1, 0].pack('isSisS')
       info = "\0".b * 128
+      make_room
       rehearse
       freeze_heap
-      GC.disable
+      forks = 0
       say('ready')
       loop do
         poll = @poll.dup
@@ -238,6 +247,7 @@ module WarmCGI
             exit!(0) if workers.empty?
           elsif (n = line[/\Afork (\d+)\n\z/, 1])
             n.to_i.times do
+              freeze_heap if (forks += 1) % FORKS == 0
               return worker_starts unless (pid = fork)
 
               workers[pid] = true
