@@ -3,7 +3,7 @@
 # here into a script that runs as it always does.
 module WarmCGI
   class << self
-    def start(file, order)
+    def start(file, order, name)
       File.unlink(file)
       @file = file
       program, *@command = File.binread('/proc/self/cmdline').split("\0")
@@ -15,7 +15,7 @@ module WarmCGI
       @identity = [st.ino, st.dev]
       @parent = Process.pid
       read_order(order)
-      name_process
+      name_process(name)
       say('hello', 1, @order['cookie'], 'ruby', RUBY_VERSION)
       fail_with("no system calls known for #{RUBY_PLATFORM}") unless SYS
       at_exit { ended }
@@ -30,13 +30,12 @@ module WarmCGI
       @order['mode'] == 'reuse'
     end
 
-    # name_process: the name that the kernel gives a process is that of the file that was executed.
-    def name_process
-      script = @order['script']
-      line = File.open(script, 'rb') { |f| f.gets("\n", 256) }.to_s
-      return if !File.executable?(script) || !line.start_with?('#!') || line.match?(%r{\A#![ \t]*\S*/env[ \t]})
-
-      File.binwrite('/proc/self/comm', File.basename(script).byteslice(0, 15))
+    # name_process: the name that the kernel gives a process is that of the file that was executed. By env, that is
+    # the interpreter, as it was at its first start.
+    def name_process(interpreter)
+      line = File.open(@script, 'rb') { |f| f.gets("\n", 256) }.to_s
+      executed = File.executable?(@script) && line.start_with?('#!') && !line.match?(%r{\A#![ \t]*\S*/env[ \t]})
+      File.binwrite('/proc/self/comm', executed ? File.basename(@script).byteslice(0, 15) : interpreter)
     rescue SystemCallError
       nil
     end
@@ -55,6 +54,8 @@ module WarmCGI
         else @order[name] = value
         end
       end
+      # A name in another encoding is another name to Ruby.
+      @script = $0.b == @order['script'].b ? $0.dup : @order['script'].force_encoding(Encoding.find('filesystem'))
       # A sockaddr_un, as @order['socket'] is a path.
       @address = [1, @order['socket']].pack('Sa*') + "\0"
     end
@@ -66,7 +67,7 @@ module WarmCGI
     def fail_with(reason)
       $VERBOSE = nil
       release_warnings
-      STDERR.write(@warnings) if @warnings
+      STDERR.syswrite(@warnings) if @warnings
       say('failed', reason[0, 1000])
       exit!(1)
     end
@@ -89,7 +90,7 @@ module WarmCGI
       return if @hints.empty?
 
       Watch.start { |reason| Watch.seen << reason }
-      asked = Ahead.callers? { Ahead.hints(@hints.compact, @order['script']) }
+      asked = Ahead.callers? { Ahead.hints(@hints.compact, @script) }
       Watch.seen << 'asks for its callers while it is loaded' if asked
     rescue Exception => e
       Watch.seen << "can't be loaded ahead: #{e.class}: #{e.message}"[0, 500]
@@ -153,16 +154,16 @@ module WarmCGI
       compile if reuse?
       @input, @output = STDIN.external_encoding, STDOUT.external_encoding
       # Objects that write to a descriptor that is not theirs.
-      @shares = File.binread(@order['script']).match?(/for_fd|IO\.(?:new|open)|autoclose|reopen/)
+      @shares = File.binread(@script).match?(/for_fd|IO\.(?:new|open)|autoclose|reopen/)
       serve
       open_data if @data
       @number = lowest
-      STDERR.write(@warnings) unless @warnings.empty?
+      STDERR.syswrite(@warnings) unless @warnings.empty?
       $VERBOSE = verbose
     end
 
     def open_data
-      ::DATA.reopen(@order['script'], 'r')
+      ::DATA.reopen(@script, 'r')
       ::DATA.set_encoding(*@data[1..2])
       ::DATA.pos = @data[0]
       ::DATA.lineno = @data[3]
@@ -261,9 +262,13 @@ module WarmCGI
       end
     end
 
+    # reap does not use Process.wait: $? would be the workers'.
     def reap(workers)
-      while (pid, status = Process.wait2(-1, Process::WNOHANG))
-        @control.syswrite("exit #{pid} #{status.to_i} -1 -1\n") if workers.delete(pid)
+      status, usage = "\0".b * 4, "\0".b * 144
+      while (pid = syscall(SYS_WAIT4, -1, at(status), 1, at(usage))) > 0
+        seconds, micros, system_seconds, system_micros = usage.force_encoding(Encoding::BINARY).unpack('q4')
+        times = "#{seconds * 1_000_000 + micros} #{system_seconds * 1_000_000 + system_micros}"
+        @control.syswrite("exit #{pid} #{status.unpack1('i')} #{times}\n") if workers.delete(pid)
       end
     rescue Errno::ECHILD
       nil

@@ -1,4 +1,6 @@
-# Loads what the script will require, before it runs.
+# What is loaded ahead of a request, and what it may read.
+require 'rbconfig'
+
 module WarmCGI
   # A request's variables. A library that looks at them while it is loaded is not safe to be warm.
   REQUEST = /\A(?:QUERY_STRING|REQUEST_\w+|PATH_INFO|PATH_TRANSLATED|CONTENT_\w+|REMOTE_\w+|AUTH_TYPE|SCRIPT_\w+|SERVER_(?:NAME|PORT|PROTOCOL)|HTTPS|HTTP_\w+|GATEWAY_INTERFACE)\z/
@@ -91,7 +93,7 @@ module WarmCGI
   end
 
   module Ahead
-    c = RbConfig::CONFIG
+    c = ::RbConfig::CONFIG
     LIBRARY = c.values_at('rubylibdir', 'rubyarchdir').compact.map { |f| "#{f}/" }
     FOLDERS = (LIBRARY + c.values_at('sitedir', 'vendordir').compact.map { |f| "#{f}/" } +
                (defined?(Gem) ? Gem.path.map { |p| "#{p}/gems/" } : [])).uniq

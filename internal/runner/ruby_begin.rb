@@ -87,34 +87,35 @@ module WarmCGI
   class << self
     # wait_for_script: what forks is a trace point. Trace points see no calls that are made in one.
     def wait_for_script
-      script = @order['script']
       @sources = []
       @libraries = []
       @compiled = TracePoint.new(:script_compiled) do |t|
         path = t.instruction_sequence.path
         if @trace
           compiled(path, t.eval_script) if !reuse? && path.start_with?('/')
-        elsif path == script
-          begin_script(script, t.instruction_sequence)
+        elsif path.b == @script.b
+          @script = path
+          begin_script(t.instruction_sequence)
         end
       end
       @compiled.enable
       # Where Ruby does not tell that it has compiled its main program.
       @first = TracePoint.new(:c_call, :call) do |t|
-        next unless t.lineno > 0 && caller_locations&.last&.path == script
+        next unless t.lineno > 0 && caller_locations&.last&.label == '<main>'
 
-        begin_script(script)
+        @script = caller_locations.last.path
+        begin_script
         called(t)
       end
       @first.enable
     end
 
-    def begin_script(script, code = nil)
+    def begin_script(code = nil)
       @first.disable
       @seen_calls = 0
       @trace = TracePoint.new(:c_call, :call) { |t| called(t) }
-      if (at = first_mention(script))
-        @lines = TracePoint.new(:line) { |t| loaded if t.path == script && t.lineno >= at }
+      if (at = first_mention(@script))
+        @lines = TracePoint.new(:line) { |t| loaded if t.path == @script && t.lineno >= at }
         code ? @lines.enable(target: code) : @lines.enable
       end
       @trace.enable
@@ -147,7 +148,7 @@ module WarmCGI
       return if path == @file && !reuse? || path.start_with?('<internal:/') && !loads?(trace) # the rest of a require
 
       if loads?(trace)
-        reuse? && caller_locations(2).any? { |l| l.path != @order['script'] && l.path != path } ? loaded : library(trace)
+        reuse? && caller_locations(2).any? { |l| l.path != @script && l.path != path } ? loaded : library(trace)
       elsif trace.event == :call && !path.start_with?('<internal:')
         loaded if reuse?
       elsif reuse? || !Pure.call?(trace)

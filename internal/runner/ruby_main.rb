@@ -3,4 +3,4 @@ runner = WarmCGI
 Object.send(:remove_const, :WarmCGI)
 order = ORDER
 Object.send(:remove_const, :ORDER)
-runner.start(__FILE__, order)
+runner.start(__FILE__, *order)

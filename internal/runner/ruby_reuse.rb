@@ -97,6 +97,7 @@ module WarmCGI
       @main = TOPLEVEL_BINDING.receiver
       @main_methods = @main.singleton_methods
       @verbose = $VERBOSE
+      @name = $0.dup
       @states = variables
     end
 
@@ -116,7 +117,7 @@ module WarmCGI
     OWN = /\A\$[a-z_]\w*\z/i
 
     def compile
-      script = @order['script']
+      script = @script
       verbose, $VERBOSE = $VERBOSE, nil # the main program has said it
       Captured.find(script).each { |name| say('captured', name) } unless @order['captured'] == 'accept'
       code = RubyVM::InstructionSequence.compile(File.read(script, encoding: source_encoding), script, File.realpath(script), 1)
@@ -176,7 +177,7 @@ module WarmCGI
       forget_names
       # What the first part of the main program did before its first call.
       restore_states
-      $0 = @order['script']
+      $0 = @name
     end
 
     # variables are what can be assigned without a call.
@@ -195,7 +196,7 @@ module WarmCGI
 
     def settings
       [
-        State.new(-> { $0 == @order['script'] || nil }, ->(_) { $0 = @order['script'] }),
+        State.new(-> { $0 == @name || nil }, ->(_) { $0 = @name }),
         State.new(-> { Encoding.default_external }, ->(v) { Encoding.default_external = v }),
         State.new(-> { Encoding.default_internal }, ->(v) { Encoding.default_internal = v }),
         State.new(-> { Warning[:deprecated] }, ->(v) { Warning[:deprecated] = v }),
@@ -210,7 +211,7 @@ module WarmCGI
       ARGV.replace(receive)
       open_data if @data
       $VERBOSE = @verbose
-      STDERR.write(@warnings) unless @warnings.empty?
+      STDERR.syswrite(@warnings) unless @warnings.empty?
       code = run
       if Process.pid != @worker # a child of the script's
         close_files
@@ -283,7 +284,11 @@ module WarmCGI
         e.set_backtrace(e.backtrace.drop_while(&own).take_while { |l| !own.(l) }) if e.backtrace&.any?(&own)
         e = e.cause
       end
-      $stderr.write(Exception.instance_method(:full_message).bind_call(error, highlight: false, order: :top))
+      text = Exception.instance_method(:full_message).bind_call(error, highlight: false, order: :top)
+      return $stderr.write(text) unless $stderr.is_a?(IO)
+
+      $stderr.flush
+      $stderr.syswrite(text) # without an encoding, as Ruby does
     rescue Exception
       nil
     end

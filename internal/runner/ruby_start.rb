@@ -26,7 +26,8 @@ end
 
 control = IO.for_fd(3)
 data = order(control)
-text = "# -*- coding: binary -*-\nORDER = #{data.dump}\n#{DATA.read}"
+name = File.binread('/proc/self/comm').chomp
+text = "# -*- coding: binary -*-\nORDER = [#{data.dump}, #{name.dump}]\n#{DATA.read}"
 IO.for_fd(4).close
 socket = data[/(?:\A|\0)socket\0([^\0]*)\0/n, 1]
 folders = [socket && File.dirname(socket), ENV['TMPDIR'], '/dev/shm', '/tmp', '/var/tmp']
