@@ -1,5 +1,5 @@
 # The warm parent (docs/worker-protocol.md). Ruby requires this file before it parses the script, which is the main
-# program. What forks is a trace point, at the script's first call that matters (ruby_begin.rb). So a worker returns from
+# program. What forks is a trace point, at the script's first line that matters (ruby_begin.rb). So a worker returns from
 # here into a script that runs as it always does.
 module WarmCGI
   class << self
@@ -76,13 +76,12 @@ module WarmCGI
     def load_ahead
       @features_before = $LOADED_FEATURES.dup
       catch_warnings
-      Watch.start { |reason| Watch.seen << reason }
+      Watch.start { |reason| @begun && !reuse? ? loaded : Watch.seen << reason }
       @preload.each do |name|
         require name
       rescue Exception => e
         fail_with("preload #{name}: #{e.message}")
       end
-      Watch.stop
     end
 
     # load_late loads what workers have loaded so far. Where it can't be done as they do it, it is not done again.
@@ -121,7 +120,7 @@ module WarmCGI
       @caught = nil
     end
 
-    # loaded runs in the script's first call that matters, or where there was none, in its end.
+    # loaded runs at the script's first line that matters, or where there was none, in its end.
     def loaded
       return if @loaded
 

@@ -36,9 +36,10 @@ module WarmCGI
         quietly do
           @own.each do |m, original|
             names = BY_NAME.include?(m)
+            many = %i[values_at slice].include?(m)
             it.send(:define_method, m) do |*args, **opts, &block|
               if names
-                watch.by_name(args, said)
+                watch.by_name(many ? args : args.first(1), said)
               else
                 watch.whole(caller_locations(1, 1), said)
               end
@@ -122,31 +123,31 @@ module WarmCGI
         end
       end
 
-      # statements are those at the top of a script; nil where that can't be told.
-      def statements(path)
-        return unless defined?(RubyVM::AbstractSyntaxTree)
-
-        old = $VERBOSE
-        $VERBOSE = nil
-        node = RubyVM::AbstractSyntaxTree.parse(File.read(path))
-        node = node.children[2] if node.type == :SCOPE
-        node.nil? || node.type != :BLOCK ? [node].compact : node.children.compact
-      rescue SyntaxError, StandardError
-        nil
-      ensure
-        $VERBOSE = old
-      end
-
       # callers tells whether a library that was loaded meanwhile has asked who calls it: that is the runner.
       def callers?
         asked = false
-        trace = TracePoint.new(:c_call) do |t|
-          next unless t.defined_class.equal?(Kernel) && %i[caller caller_locations].include?(t.method_id)
-
-          asked = true unless t.path.start_with?('<internal:') || LIBRARY.any? { |f| t.path.start_with?(f) }
+        originals = %i[caller caller_locations].map { |m| [m, Kernel.instance_method(m)] }
+        replace(originals) do |original, object, arguments|
+          from = originals[1][1].bind_call(self, 1).find { |l| l.path != __FILE__ }&.path.to_s
+          asked = true unless from.start_with?('<internal:') || LIBRARY.any? { |f| from.start_with?(f) }
+          original.bind_call(object, *arguments)
         end
-        trace.enable { yield }
+        yield
         asked
+      ensure
+        replace(originals)
+      end
+
+      private
+
+      def replace(originals, &by)
+        verbose, $VERBOSE = $VERBOSE, nil
+        originals.each do |m, original|
+          by ? Kernel.define_method(m) { |*arguments| by.call(original, self, arguments) } : Kernel.define_method(m, original)
+          Kernel.send(:private, m)
+        end
+      ensure
+        $VERBOSE = verbose
       end
     end
   end

@@ -164,3 +164,53 @@ func TestRubyRunnersFileIsGone(t *testing.T) {
 		})
 	}
 }
+
+func TestRubyHooksOfTheScriptRunForEachRequest(t *testing.T) {
+	for name, text := range map[string]string{
+		"inherited":       "class A; def self.inherited(c); puts \"inherited #{c}\"; super; end; end\nclass B < A; end",
+		"included":        "module M\n  def self.included(c)\n    puts \"included #{c}\"\n  end\nend\nclass A\n  include M\nend",
+		"method_added":    "class A\n  class << self\n    def method_added(n) = puts(n)\n  end\n  def x; end\nend",
+		"const_missing":   "class Module; def const_missing(n) = puts(n); end\nX = Unknown",
+		"a core method":   "class Array; def map; puts 'mine'; []; end; end\nX = [1].map { |x| x }",
+		"require":         "def require(x) = puts(x)\nrequire 'set'",
+		"another name":    "out = $stdout\nout << \"text\\n\"",
+		"another binding": "e = ENV\nputs e['QUERY_STRING']",
+		"a block":         "X = [1].map { |x| puts x; x }",
+		"a method":        "def self.each = puts('x')\neach",
+		"lambda":          "f = ->(x) { puts x }\n[1].each(&f)\nX = 1",
+		"to_s":            "class A; def to_s = (puts('to_s'); 's'); end\nX = \"#{A.new}\"",
+		"a condition":     "X = 1 if File.exist?('/etc/passwd')\nputs X",
+		"an ensure":       "begin\n  X = 1\nensure\n  puts X\nend",
+		"a loop":          "i = 0\nwhile i < 3\n  i += 1\n  puts i\nend",
+		"BEGIN":           "puts 2\nBEGIN { puts 1 }",
+		"at exit":         "at_exit { puts 'end' }\nEND { puts 'END' }\nX = 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := write(t, "s.rb", "#!/usr/bin/ruby\n"+text+"\n")
+			p := warmRuby(t, script, setup{env: utf8Ruby})
+			assert.Empty(t, p.written(), "the warm parent ran it")
+			sameRuby(t, script, request{vars: []string{"QUERY_STRING=a=b"}}, setup{env: utf8Ruby})
+		})
+	}
+}
+
+func TestRubyLibraryThatAsksForItsCallersIsNotLoadedAhead(t *testing.T) {
+	script := write(t, "s.rb", "#!/usr/bin/ruby\nputs 'x'\nrequire 'who'\np WHO, method(:caller), Kernel.instance_method(:caller_locations), defined?(JSON)\n")
+	who := besideRuby(t, script, "site/who.rb", "require 'json'\nWHO = caller.size\n")
+	env := append([]string{"RUBYLIB=" + filepath.Dir(who), "GEM_PATH=" + filepath.Dir(script)}, utf8Ruby...)
+	p := warmRuby(t, script, setup{env: env})
+	a := p.ask(t, request{})
+	assert.Contains(t, strings.Join(a.late, "\n"), "/json.rb")
+	// Files of a gem are loaded ahead, but not of this kind.
+	gem := besideRuby(t, script, "gems/who-1/lib/who.rb", "WHO = caller.size\n")
+	asks := start(t, script, setup{env: env, late: []string{gem + "=" + gem}})
+	asks.ready(t)
+	assert.Equal(t, []string{"asks for its callers while it is loaded"}, asks.unsafe)
+	fails := start(t, script, setup{env: env, late: []string{"x=" + besideRuby(t, script, "gems/bad-1/lib/bad.rb", "raise 'bad'\n")}})
+	fails.ready(t)
+	assert.Equal(t, []string{"can't be loaded ahead: RuntimeError: bad"}, fails.unsafe)
+	next := warmRuby(t, script, setup{env: env, late: a.late})
+	b := next.ask(t, request{})
+	want := plain(t, script, request{}, env...)
+	assert.Equal(t, want.out, b.out)
+}

@@ -178,7 +178,7 @@ func TestRubyScriptsWithOtherLineEnds(t *testing.T) {
 		"EUC-JP":             "#!/usr/bin/ruby\n# -*- coding: euc-jp -*-\nx = '\xa4\xa2'\np x.encoding, x.size, DATA.read.bytes\nprint x\n__END__\n\xa4\xa2",
 		"no end of line":     "#!/usr/bin/ruby\nprint 'x'",
 		"a return at once":   "#!/usr/bin/ruby\nreturn\nputs 1\n",
-		"frozen literals":    "#!/usr/bin/ruby\n# frozen_string_literal: true\nX = 'a'\np X.frozen?, 'b'.frozen?, \"#{X}\".frozen?\n'c'.concat('d')\n",
+		"frozen literals":    "#!/usr/bin/ruby\n# frozen_string_literal: true\nX = 'a'\np X.frozen?, 'b'.frozen?, \"#{X}\".frozen?\n'c' << 'd'\n",
 		"a broken data line": "#!/usr/bin/ruby\nDATA.each_line { |l| p l, DATA.lineno }\n__END__\none\xff\ntwo",
 	} {
 		t.Run(name, func(t *testing.T) {

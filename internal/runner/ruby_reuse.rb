@@ -101,13 +101,9 @@ module WarmCGI
       @states = variables
     end
 
-    # before_library and after_library tell a library's global variables from the script's own.
-    def before_library
-      @mentioned = (global_variables - @globals).to_h { |name| [name, value_of(name)] }
-    end
-
-    def after_library
-      @globals |= global_variables.select { |name| !@mentioned.key?(name) || !@mentioned[name].equal?(value_of(name)) }
+    # libraries_globals are no global variables of the script's own: that has run nothing so far.
+    def libraries_globals
+      @globals |= global_variables.select { |name| !@mentioned&.include?(name) || !value_of(name).nil? }
     end
 
     def value_of(name)
@@ -118,6 +114,7 @@ module WarmCGI
 
     def compile
       script = @script
+      libraries_globals
       verbose, $VERBOSE = $VERBOSE, nil # the main program has said it
       Captured.find(script).each { |name| say('captured', name) } unless @order['captured'] == 'accept'
       code = RubyVM::InstructionSequence.compile(File.read(script, encoding: source_encoding), script, File.realpath(script), 1)
