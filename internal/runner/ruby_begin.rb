@@ -200,7 +200,6 @@ module WarmCGI
 
     def begin_script(code)
       @first.disable if @first.enabled?
-      @mentioned = global_variables if reuse?
       trace(code, reuse? ? Beginning.requires_of(@script) : Beginning.end_of(@script) || Beginning.last_of(@script))
     end
 

@@ -101,20 +101,21 @@ module WarmCGI
       @states = variables
     end
 
-    # libraries_globals are no global variables of the script's own: that has run nothing so far.
-    def libraries_globals
-      @globals |= global_variables.select { |name| !@mentioned&.include?(name) || !value_of(name).nil? }
+    # find_globals: the script's own global variables are those that it mentions, and that no library has set: it has
+    # run nothing so far. What libraries set in a request is theirs.
+    def find_globals
+      mentioned = File.binread(@script).scan(/\$[a-z_]\w*/in).map(&:to_sym).uniq
+      names = (mentioned - @globals).select { |name| value_of(name).nil? }
+      @own_globals = names.map { |name| eval("proc { #{name} = nil }") }
     end
 
     def value_of(name)
-      eval(name.to_s) if name.match?(OWN)
+      eval(name.to_s)
     end
-
-    OWN = /\A\$[a-z_]\w*\z/i
 
     def compile
       script = @script
-      libraries_globals
+      find_globals
       verbose, $VERBOSE = $VERBOSE, nil # the main program has said it
       Captured.find(script).each { |name| say('captured', name) } unless @order['captured'] == 'accept'
       code = RubyVM::InstructionSequence.compile(File.read(script, encoding: source_encoding), script, File.realpath(script), 1)
@@ -379,11 +380,7 @@ module WarmCGI
       end
       (@main.singleton_methods - @main_methods).each { |name| @main.singleton_class.send(:remove_method, name) }
       @main.instance_variables.each { |name| @main.remove_instance_variable(name) }
-      return if (now = global_variables).size == @globals.size && @own_globals.nil?
-
-      @own_globals ||= {}
-      (now - @globals).each { |name| @own_globals[name] ||= eval("proc { #{name} = nil }") if name.match?(OWN) }
-      @own_globals.each_value do |reset|
+      @own_globals.each do |reset|
         reset.call
       rescue StandardError
         nil
