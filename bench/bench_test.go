@@ -3,17 +3,23 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"warmcgi/internal/cgi"
 )
 
 // TestMain lets the benchmark start the test binary as its net/http/cgi server.
@@ -120,6 +126,23 @@ func TestTheTreeOfAProcessHoldsItsChildren(t *testing.T) {
 	assert.Positive(t, u.memory)
 }
 
+func TestWhatAServerLeavesBehindEndsWithItsGroup(t *testing.T) {
+	g := newCgroup("test")
+	if g == nil {
+		t.Skip("no cgroup to be had: this needs root and version 2 groups")
+	}
+	if _, err := os.Stat(g.dir + "/cgroup.kill"); err != nil {
+		g.remove()
+		t.Skip("the kernel is older than 5.14")
+	}
+	s := &server{output: &output{}, group: g}
+	require.NoError(t, s.start("setsid", "-f", "sleep", "20"))
+	procs := func() string { b, _ := os.ReadFile(g.dir + "/cgroup.procs"); return string(b) }
+	require.Eventually(t, func() bool { return procs() != "" }, 5*time.Second, 10*time.Millisecond)
+	s.stop()
+	assert.NoDirExists(t, g.dir)
+}
+
 func TestCPUOfChildrenThatWereWaitedForCounts(t *testing.T) {
 	before, err := cpuTicks(os.Getpid())
 	require.NoError(t, err)
@@ -139,8 +162,6 @@ func TestMediansAndRatios(t *testing.T) {
 func TestAServerThatIsNotThereIsNamedOrRefused(t *testing.T) {
 	_, err := find("no-such-server", "no-such-package")
 	assert.EqualError(t, err, "no-such-server is not installed (apt-get install no-such-package)")
-	err = run(t.Context(), options{Workloads: []string{"sh"}, Servers: []string{"none"}}, io.Discard)
-	assert.ErrorContains(t, err, `no server "none"`)
 }
 
 func TestOptionsThatCannotBeMetAreRefused(t *testing.T) {
@@ -150,6 +171,7 @@ func TestOptionsThatCannotBeMetAreRefused(t *testing.T) {
 		func(o *options) { o.Rounds = 0 },
 		func(o *options) { o.Seconds = -1 },
 		func(o *options) { o.Connections = 1 << 20 },
+		func(o *options) { o.Servers = []string{"none"} },
 		func(o *options) { o.Require = []string{"lighttpd"} },
 	} {
 		o := good
@@ -158,16 +180,122 @@ func TestOptionsThatCannotBeMetAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheBestPeerIsTheOneToBeat(t *testing.T) {
-	peer := func(name string, requests int, cpu float64) *result {
-		return &result{Server: name, Counted: "cgroup", Rounds: []*round{{Requests: requests, Seconds: 1, CPU: cpu, Load: 0.001}}}
+// figures is a result of one round of a second.
+func figures(server, workload string, requests int, cpu float64, median time.Duration) *result {
+	k, err := kindOf(server)
+	if err != nil {
+		panic(err)
 	}
-	results := []*result{peer("ours", 200, 0.2), peer("fast", 160, 0.32), peer("frugal", 100, 0.08), {Server: "absent", Missing: "not installed"}}
+	r := &round{Requests: requests, Seconds: 1, CPU: cpu, Load: 0.001, P50: median}
+	if k.mode != "" {
+		r.Inside = &inside{Own: cpu / 4, Fork: spread{10, time.Millisecond, 2 * time.Millisecond}}
+	}
+	return &result{Server: server, Workload: workload, Counted: byCgroup, kind: k, Rounds: []*round{r}}
+}
+
+func TestEachOfOurModesIsComparedWithEachPeer(t *testing.T) {
+	results := []*result{
+		figures("warmcgi", "perl-form", 200, 0.2, 0), figures("warmcgi-reuse", "perl-form", 1600, 0.16, 0),
+		figures("nethttp", "perl-form", 160, 0.32, 0), figures("lighttpd", "perl-form", 100, 0.08, 0), {Server: "puma", Missing: "not installed"},
+	}
 	var out strings.Builder
-	printTable(&out, options{}, &workload{name: "c"}, results)
-	assert.Contains(t, out.String(), "best peer by requests/s: fast, x 1.250")
-	assert.Contains(t, out.String(), "best peer by CPU per request: frugal, x 1.250")
-	assert.NotContains(t, out.String(), "absent")
+	printReport(&out, options{}, &workload{name: "c"}, results)
+	assert.Regexp(t, `nethttp +x 1\.250 +x 0\.500 +x 10\.000 +x 0\.050`, out.String())
+	assert.Contains(t, out.String(), "best peer that spawns, by requests/s: nethttp; by CPU per request: lighttpd")
+	assert.Regexp(t, `warmcgi-reuse +25 +75 +1ms +2ms `, out.String())
+	assert.NotContains(t, out.String(), "puma")
+}
+
+func TestEachGoalIsNamedWithWhatWasMeasured(t *testing.T) {
+	results := []*result{
+		figures("warmcgi-warm", "perl-form", 1500, 1, 5*time.Millisecond), figures("warmcgi-reuse", "perl-form", 5000, 1, 1*time.Millisecond),
+		figures("nethttp", "perl-form", 100, 1, 0), figures("lighttpd", "perl-form", 90, 1, 0), figures("mod_perl", "perl-form", 10000, 1, 0),
+	}
+	var out strings.Builder
+	workloads := []string{"perl-form", "ruby-form"}
+	printGoals(&out, options{Connections: 16, Workloads: workloads}, results)
+	assert.Contains(t, out.String(), "warmcgi-warm perl-form: 15.00 times the requests/s of nethttp, at 0.067 of its CPU (goal: at least 15): met\n")
+	assert.Contains(t, out.String(), "warmcgi-reuse perl-form: 2.00 times the CPU per request of mod_perl (goal: at most 1): MISSED\n")
+	assert.Contains(t, out.String(), "warmcgi-warm ruby-form: not measured\n")
+	assert.NotContains(t, out.String(), "p50")
+	assert.NotContains(t, out.String(), "python")
+	out.Reset()
+	printGoals(&out, options{Connections: 1, Workloads: workloads}, results)
+	assert.Contains(t, out.String(), "warmcgi-warm perl-form: p50 4ms over the 1ms of warmcgi-reuse (goal: at most 3ms): MISSED\n")
+	assert.NotContains(t, out.String(), "times the requests/s")
+	out.Reset()
+	printGoals(&out, options{Connections: 16, Workloads: []string{"c"}}, results)
+	assert.Empty(t, out.String())
+}
+
+func TestAHistogramIsReadForTheMeasuredTimeAlone(t *testing.T) {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "h", NativeHistogramBucketFactor: 1.1})
+	read := func() *dto.Histogram {
+		var m dto.Metric
+		require.NoError(t, h.Write(&m))
+		return m.Histogram
+	}
+	for range 50 {
+		h.Observe(3)
+	}
+	before := read()
+	for range 90 {
+		h.Observe(0.001)
+	}
+	for range 10 {
+		h.Observe(0.02)
+	}
+	s := spreadSince(before, read())
+	assert.Equal(t, 100, s.Count)
+	assert.InDelta(t, 2.9, s.Mean.Seconds()*1000, 0.001)
+	assert.InEpsilon(t, 0.02, s.P95.Seconds(), 0.1)
+	whole := spreadSince(nil, read())
+	assert.Equal(t, 150, whole.Count)
+	assert.InEpsilon(t, 3, whole.P95.Seconds(), 0.1)
+	assert.Zero(t, spreadSince(before, before))
+	assert.Zero(t, spreadSince(nil, nil))
+}
+
+func TestBucketsOfAnotherResolutionAreMadeWider(t *testing.T) {
+	fine := octaves(&dto.Histogram{
+		Schema:       new(int32(3)),
+		PositiveSpan: []*dto.BucketSpan{{Offset: new(int32(-3)), Length: new(uint32(2))}, {Offset: new(int32(1)), Length: new(uint32(3))}},
+		// -3: 1, -2: 3, 0: 2, 1: 4, 2: 1
+		PositiveDelta: []int64{1, 2, -1, 2, -3},
+	}, 2)
+	assert.Equal(t, map[int32]int64{-1: 4, 0: 2, 1: 5}, fine)
+}
+
+func TestAnswersInAnotherModeFailTheRun(t *testing.T) {
+	pages := map[string]string{"/status": `{"scripts": [{"script": "/cgi-bin/x", "mode": "spawn", "state": "broken", "why": "it crashes"}]}`}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, pages[r.URL.Path]) }))
+	defer srv.Close()
+	c := exec.Command("sleep", "20")
+	ownGroup(c)
+	require.NoError(t, c.Start())
+	s := &server{procs: []*exec.Cmd{c}, output: &output{}, gateway: &admin{addr: srv.Listener.Addr().String(), mode: cgi.ModeWarm, script: "/cgi-bin/x"}}
+	defer s.stop()
+	answers := func(warm, spawn int) {
+		pages["/metrics"] = fmt.Sprintf(`# TYPE warmcgi_requests_total counter
+warmcgi_requests_total{script="/cgi-bin/x",mode="warm",status="200"} %d
+warmcgi_requests_total{script="/cgi-bin/x",mode="spawn",status="200"} %d
+warmcgi_requests_total{script="/cgi-bin/y",mode="spawn",status="200"} %d
+`, warm, spawn, warm)
+	}
+	answers(100, 7)
+	before, err := s.look()
+	require.NoError(t, err)
+	answers(150, 7)
+	_, err = s.since(before, 40)
+	assert.NoError(t, err)
+	_, err = s.since(before, 60)
+	assert.ErrorContains(t, err, "only 50 answers came in mode warm")
+	answers(200, 9)
+	_, err = s.since(before, 40)
+	assert.ErrorContains(t, err, "2 answers came in mode spawn and not warm; it is broken: it crashes")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	assert.ErrorContains(t, s.gateway.await(ctx), "the script is in mode spawn and not warm: broken, it crashes")
 }
 
 func TestARunMeasuresTheGatewayBesideItsPeers(t *testing.T) {
@@ -178,11 +306,43 @@ func TestARunMeasuresTheGatewayBesideItsPeers(t *testing.T) {
 		Servers: []string{"warmcgi", "nethttp", "lighttpd"}, JSON: file,
 	}, &out)
 	require.NoError(t, err)
-	for _, want := range []string{"warmcgi", "nethttp", "requests/s x", "best peer by CPU per request", "CPU is counted by"} {
+	for _, want := range []string{"warmcgi", "nethttp", "best peer that spawns, by requests/s", "CPU is counted by"} {
 		assert.Contains(t, out.String(), want)
 	}
 	b, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.NotContains(t, string(b), `"Requests": 0,`)
 	assert.Contains(t, string(b), `"Wrong": 0,`)
+}
+
+func TestEveryModeAndEveryResidentPeerGivesTheRightAnswers(t *testing.T) {
+	for workload, peer := range map[string]string{"perl-form": "mod_perl", "python-form": "gunicorn", "python-heavy": "gunicorn", "ruby-form": "puma"} {
+		t.Run(workload, func(t *testing.T) {
+			servers := []string{"warmcgi", "warmcgi-warm", "warmcgi-reuse", peer}
+			var out strings.Builder
+			o := options{Rounds: 1, Seconds: 0.2, Connections: 2, Workloads: []string{workload}, Servers: servers, Require: servers}
+			file := t.TempDir() + "/figures.json"
+			o.JSON = file
+			require.NoError(t, run(t.Context(), o, &out))
+			b, err := os.ReadFile(file)
+			require.NoError(t, err)
+			assert.Equal(t, len(servers), strings.Count(string(b), `"Wrong": 0,`), "%s", out.String())
+			assert.NotContains(t, string(b), `"Requests": 0,`)
+			assert.Regexp(t, `warmcgi-reuse +\d+ +\d+ `, out.String())
+		})
+	}
+}
+
+func TestAWorkloadIsOnlyAskedOfServersThatCanServeIt(t *testing.T) {
+	var names []string
+	for _, k := range kinds {
+		if k.serves(&workload{name: "sh"}) {
+			names = append(names, k.name)
+		}
+	}
+	assert.Equal(t, []string{"warmcgi", "nethttp", "lighttpd", "fcgiwrap", "apache"}, names)
+	for _, k := range kinds {
+		assert.Equal(t, k.name == "warmcgi-warm" || k.name == "warmcgi-reuse" || k.name == "puma" || slices.Contains(names, k.name),
+			k.serves(&workload{name: "ruby-form", warm: true, resident: "puma"}), k.name)
+	}
 }

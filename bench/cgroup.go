@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // cgroup counts the CPU time of a server and of everything that it starts, also of
@@ -50,4 +51,13 @@ func (c *cgroup) cpu() (float64, error) {
 // enter is a shell's way to begin in the group.
 func (c *cgroup) enter() string { return "echo $$ >" + filepath.Join(c.dir, "cgroup.procs") + " && " }
 
-func (c *cgroup) remove() { os.Remove(c.dir) }
+// remove ends what is left in the group: scripts of a server that has gone.
+func (c *cgroup) remove() {
+	os.WriteFile(filepath.Join(c.dir, "cgroup.kill"), []byte("1"), 0) // since Linux 5.14
+	for range 100 {
+		if os.Remove(c.dir) == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -18,6 +18,7 @@ type round struct {
 	Memory   int64   // PSS of the tree, at the end
 	Load     float64 // CPU seconds of the load generator itself
 	P50, P99 time.Duration
+	Inside   *inside `json:",omitempty"` // of our own server
 }
 
 func (r *round) rps() float64 { return float64(r.Requests) / r.Seconds }
@@ -29,6 +30,10 @@ func (r *round) cpuPerRequest() float64 { return r.CPU * 1e6 / float64(max(r.Req
 func (s *server) measure(ctx context.Context, w *workload, n int, d time.Duration) (*round, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	look, err := s.look()
+	if err != nil {
+		return nil, err
+	}
 	before, err := s.usage()
 	if err != nil {
 		return nil, err
@@ -55,7 +60,8 @@ func (s *server) measure(ctx context.Context, w *workload, n int, d time.Duratio
 		slices.Sort(times)
 		r.P50, r.P99 = times[len(times)/2], times[len(times)*99/100]
 	}
-	return r, nil
+	r.Inside, err = s.since(look, r.Requests-n)
+	return r, err
 }
 
 // client is one connection's worth of requests.
@@ -109,7 +115,7 @@ func (c *client) run(ctx context.Context, addr string, w *workload) {
 }
 
 func requestFor(addr string, w *workload) []byte {
-	return []byte("GET " + w.path() + " HTTP/1.1\r\nHost: " + addr + "\r\n\r\n")
+	return []byte("GET " + w.target() + " HTTP/1.1\r\nHost: " + addr + "\r\n\r\n")
 }
 
 // ask sends one request and checks the answer.

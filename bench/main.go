@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -20,8 +19,8 @@ type options struct {
 	Rounds      int      `default:"5" help:"How often each server is measured; they take turns: A B C A B C …"`
 	Seconds     float64  `default:"3" help:"Length of one measurement."`
 	Connections int      `default:"16" help:"Keep-alive connections that ask as fast as they are answered."`
-	Workloads   []string `default:"c" help:"Hello programs to run: c, sh, perl, python."`
-	Servers     []string `default:"warmcgi,nethttp,lighttpd,fcgiwrap,apache" help:"Servers to measure."`
+	Workloads   []string `default:"c,perl-form,python-heavy,python-form,ruby-form" help:"Programs to run: hello in c, sh, perl, python; perl-form, python-heavy, python-form, ruby-form."`
+	Servers     []string `default:"warmcgi,warmcgi-warm,warmcgi-reuse,nethttp,lighttpd,fcgiwrap,apache,mod_perl,gunicorn,puma" help:"Servers to measure, each where it can serve the workload."`
 	Require     []string `help:"Servers that must be there; others are only reported as not installed."`
 	JSON        string   `placeholder:"FILE" help:"Also write all figures there."`
 }
@@ -30,6 +29,11 @@ type options struct {
 func (o *options) Validate() error {
 	if o.Rounds < 1 || o.Rounds > 1000 || o.Connections < 1 || o.Connections > 1024 || !(o.Seconds > 0 && o.Seconds <= 600) {
 		return errors.New("--rounds is 1 to 1000, --connections 1 to 1024, --seconds above 0 and at most 600")
+	}
+	for _, name := range o.Servers {
+		if _, err := kindOf(name); err != nil {
+			return err
+		}
 	}
 	for _, name := range o.Require {
 		if !slices.Contains(o.Servers, name) {
@@ -80,9 +84,10 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("workload %s: %w", name, err)
 		}
-		printTable(out, o, w, results)
+		printReport(out, o, w, results)
 		all = append(all, results...)
 	}
+	printGoals(out, o, all)
 	if o.JSON != "" {
 		return writeJSON(o.JSON, o, all)
 	}
@@ -92,12 +97,16 @@ func run(ctx context.Context, o options, out io.Writer) error {
 // measureAll starts the servers and lets them take turns.
 func measureAll(ctx context.Context, o options, w *workload, dir string, out io.Writer) ([]*result, error) {
 	var results []*result
+	running := map[string]*server{}
 	for _, name := range o.Servers {
-		start, ok := servers[name]
-		if !ok {
-			return nil, fmt.Errorf("no server %q; there are %s", name, strings.Join(serverNames(), ", "))
+		k, err := kindOf(name)
+		if err != nil {
+			return nil, err
 		}
-		s, err := start(ctx, dir, w)
+		if !k.serves(w) {
+			continue
+		}
+		s, err := k.start(ctx, task{dir, w, o.Connections})
 		var missing notInstalled
 		if errors.As(err, &missing) && !slices.Contains(o.Require, name) {
 			fmt.Fprintf(out, "%s: %v\n", name, err)
@@ -113,14 +122,20 @@ func measureAll(ctx context.Context, o options, w *workload, dir string, out io.
 		if err := s.await(ctx, w); err != nil {
 			return nil, fmt.Errorf("%s does not answer: %w", name, err)
 		}
-		results = append(results, &result{Server: name, Version: s.version, Workload: w.name, Counted: s.counted(), server: s})
+		if s.gateway != nil {
+			if err := s.gateway.await(ctx); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		results = append(results, &result{Server: name, Version: s.version, Workload: w.name, Counted: s.counted(), kind: k})
+		running[name] = s
 	}
 	for range o.Rounds {
 		for _, r := range measured(results) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			round, err := r.server.measure(ctx, w, o.Connections, time.Duration(o.Seconds*float64(time.Second)))
+			round, err := running[r.Server].measure(ctx, w, o.Connections, time.Duration(o.Seconds*float64(time.Second)))
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", r.Server, err)
 			}

@@ -6,36 +6,14 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 )
 
-// startWarmCGI builds the gateway of this checkout.
-func startWarmCGI(ctx context.Context, dir string, w *workload) (*server, error) {
-	bin := filepath.Join(dir, "gateway")
-	if b, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "warmcgi/cmd/gateway").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w: %s", err, b)
-	}
-	s, err := newServer("warmcgi")
-	if err != nil {
-		return nil, err
-	}
-	conf := filepath.Join(dir, "gateway.yaml")
-	if err := writeFile(conf, `listen: [{http: "ADDR"}]
-log: {access: {format: "off"}}
-routes: [{path: /cgi-bin/, cgi: {dir: "DIR"}}]
-`, "ADDR", s.addr, "DIR", w.dir); err != nil {
-		return nil, err
-	}
-	s.version = versionOf(bin, "version")
-	return s, s.start(bin, "serve", "--config", conf)
-}
-
 // nethttpRole makes the benchmark's own binary the net/http/cgi server.
 const nethttpRole = "nethttp-server"
 
-func startNetHTTP(_ context.Context, _ string, w *workload) (*server, error) {
+func startNetHTTP(_ context.Context, t task) (*server, error) {
 	s, err := newServer("nethttp")
 	if err != nil {
 		return nil, err
@@ -45,7 +23,7 @@ func startNetHTTP(_ context.Context, _ string, w *workload) (*server, error) {
 		return nil, err
 	}
 	s.version = runtime.Version()
-	return s, s.start(self, nethttpRole, s.addr, w.path(), filepath.Join(w.dir, w.file))
+	return s, s.start(self, nethttpRole, s.addr, t.w.path(), t.w.script())
 }
 
 func serveNetHTTP(args []string) error {
@@ -55,7 +33,7 @@ func serveNetHTTP(args []string) error {
 	return http.ListenAndServe(args[0], &cgi.Handler{Root: args[1], Path: args[2]})
 }
 
-func startLighttpd(_ context.Context, dir string, w *workload) (*server, error) {
+func startLighttpd(_ context.Context, t task) (*server, error) {
 	bin, err := find("lighttpd", "lighttpd")
 	if err != nil {
 		return nil, err
@@ -64,14 +42,14 @@ func startLighttpd(_ context.Context, dir string, w *workload) (*server, error) 
 	if err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(dir, "lighttpd.conf")
+	conf := filepath.Join(t.dir, "lighttpd.conf")
 	if err := writeFile(conf, `server.bind = "127.0.0.1"
 server.port = PORT
 server.document-root = "ROOT"
 server.modules = ("mod_cgi")
 server.max-keep-alive-requests = 100000
 $HTTP["url"] =~ "^/cgi-bin/" { cgi.assign = ("" => "") }
-`, "PORT", s.port(), "ROOT", filepath.Dir(w.dir)); err != nil {
+`, "PORT", s.port(), "ROOT", filepath.Dir(t.w.dir)); err != nil {
 		return nil, err
 	}
 	s.version = versionOf(bin, "-v")
@@ -79,7 +57,7 @@ $HTTP["url"] =~ "^/cgi-bin/" { cgi.assign = ("" => "") }
 }
 
 // startFcgiwrap is nginx in front of fcgiwrap with eight processes.
-func startFcgiwrap(_ context.Context, dir string, w *workload) (*server, error) {
+func startFcgiwrap(_ context.Context, t task) (*server, error) {
 	nginx, err := find("nginx", "nginx-light")
 	if err != nil {
 		return nil, err
@@ -92,12 +70,12 @@ func startFcgiwrap(_ context.Context, dir string, w *workload) (*server, error) 
 	if err != nil {
 		return nil, err
 	}
-	sock := filepath.Join(dir, "fcgiwrap.sock")
+	sock := filepath.Join(t.dir, "fcgiwrap.sock")
 	os.Remove(sock)
 	if err := s.start(wrap, "-c", "8", "-s", "unix:"+sock); err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(dir, "nginx.conf")
+	conf := filepath.Join(t.dir, "nginx.conf")
 	if err := writeFile(conf, `daemon off;
 USER
 worker_processes 2;
@@ -127,15 +105,15 @@ http {
     }
   }
 }
-`, "DIR", dir, "ADDR", s.addr, "SOCK", sock, "ROOT", filepath.Dir(w.dir), "USER", asRoot("user root;")); err != nil {
+`, "DIR", t.dir, "ADDR", s.addr, "SOCK", sock, "ROOT", filepath.Dir(t.w.dir), "USER", asRoot("user root;")); err != nil {
 		return nil, err
 	}
 	s.version = versionOf(nginx, "-v")
-	return s, s.start(nginx, "-c", conf, "-p", dir)
+	return s, s.start(nginx, "-c", conf, "-p", t.dir)
 }
 
 // startApache is mod_cgid with the event MPM.
-func startApache(_ context.Context, dir string, w *workload) (*server, error) {
+func startApache(_ context.Context, t task) (*server, error) {
 	bin, err := find("apache2", "apache2-bin")
 	if err != nil {
 		return nil, err
@@ -144,7 +122,7 @@ func startApache(_ context.Context, dir string, w *workload) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(dir, "apache.conf")
+	conf := filepath.Join(t.dir, "apache.conf")
 	if err := writeFile(conf, `ServerRoot DIR
 ServerName localhost
 Listen ADDR
@@ -162,7 +140,7 @@ ScriptAlias /cgi-bin/ CGI/
 <Directory CGI>
   Require all granted
 </Directory>
-`, "DIR", dir, "ADDR", s.addr, "MODS", "/usr/lib/apache2/modules", "CGI", w.dir); err != nil {
+`, "DIR", t.dir, "ADDR", s.addr, "MODS", "/usr/lib/apache2/modules", "CGI", t.w.dir); err != nil {
 		return nil, err
 	}
 	s.version = versionOf(bin, "-v")

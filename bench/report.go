@@ -2,101 +2,144 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"warmcgi/internal/cgi"
 )
 
-// result is all rounds of one server.
-type result struct {
-	Server, Version, Workload string
-	Counted                   string `json:",omitempty"` // what its CPU time comes from
-	Missing                   string `json:",omitempty"` // why it was not measured
-	Rounds                    []*round
-
-	server *server
-}
-
-// measured leaves out the servers that are not installed.
-func measured(all []*result) []*result {
-	return slices.DeleteFunc(slices.Clone(all), func(r *result) bool { return r.Missing != "" })
-}
-
-// each gives a figure of every round.
-func (r *result) each(f func(*round) float64) []float64 {
-	v := make([]float64, len(r.Rounds))
-	for i, x := range r.Rounds {
-		v[i] = f(x)
-	}
-	return v
-}
-
-// median of an even number is the mean of the middle two.
-func median(v []float64) float64 {
-	if len(v) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(v))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
-}
-
-// ratios divides round by round: the rounds next to each other saw the same machine.
-func ratios(a, b []float64) []float64 {
-	v := make([]float64, min(len(a), len(b)))
-	for i := range v {
-		v[i] = a[i] / b[i]
-	}
-	return v
-}
-
-// printTable shows medians, and the first server's ratios to each other one.
-func printTable(out io.Writer, o options, w *workload, results []*result) {
+// printReport is all there is to say of one workload: medians of the rounds.
+func printReport(out io.Writer, o options, w *workload, results []*result) {
 	results = measured(results)
-	fmt.Fprintf(out, "\n%s hello, %d connections, %d rounds of %gs in turns; %s\n\n", w.name, o.Connections, o.Rounds, o.Seconds, machine())
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(out, "\n%s, %d connections, %d rounds of %gs in turns; %s\n\n", w.name, o.Connections, o.Rounds, o.Seconds, machine())
+	if len(results) == 0 {
+		return
+	}
+	printServers(out, results)
+	printRatios(out, results)
+	printInside(out, results)
+	fmt.Fprintf(out, "\nCPU is counted by %s. The load generator took %.0f us per request beside it.\n\n", counting(results), loadPerRequest(results))
+	for _, r := range results {
+		note := ""
+		if r.Counted == byProc && (r.Server == "fcgiwrap" || r.Server == "apache") {
+			note = " (no cgroup to be had, run as root: its CPU is without its scripts)"
+		}
+		fmt.Fprintf(out, "  %-13s %s%s\n", r.Server, r.Version, note)
+	}
+}
+
+func printServers(out io.Writer, results []*result) {
+	t := table(out)
 	fmt.Fprintln(t, "server\trequests/s\t(min\tmax)\tCPU us/request\t(min\tmax)\tp50\tp99\tPSS MiB\twrong\t")
 	for _, r := range results {
 		rps, cpu := r.each((*round).rps), r.each((*round).cpuPerRequest)
 		fmt.Fprintf(t, "%s\t%.0f\t(%.0f\t%.0f)\t%.0f\t(%.0f\t%.0f)\t%v\t%v\t%.1f\t%d\t\n", r.Server,
 			median(rps), slices.Min(rps), slices.Max(rps), median(cpu), slices.Min(cpu), slices.Max(cpu),
-			r.duration(func(x *round) time.Duration { return x.P50 }), r.duration(func(x *round) time.Duration { return x.P99 }),
+			r.duration(p50), r.duration(func(x *round) time.Duration { return x.P99 }),
 			median(r.each(func(x *round) float64 { return float64(x.Memory) }))/(1<<20), r.wrong())
 	}
 	t.Flush()
-	if len(results) < 2 {
+}
+
+func p50(x *round) time.Duration { return x.P50 }
+
+// printRatios compares each of ours (or what comes first) with each of the others.
+func printRatios(out io.Writer, results []*result) {
+	ours := slices.DeleteFunc(slices.Clone(results), func(r *result) bool { return r.kind.mode == "" })
+	if len(ours) == 0 {
+		ours = results[:1]
+	}
+	peers := slices.DeleteFunc(slices.Clone(results), func(r *result) bool { return slices.Contains(ours, r) })
+	if len(peers) == 0 {
 		return
 	}
-	first := results[0]
-	fmt.Fprintf(out, "\n%s against (median of the rounds' ratios):\n", first.Server)
-	for _, r := range results[1:] {
-		fmt.Fprintf(out, "  %-9s requests/s x %.3f   CPU per request x %.3f\n", r.Server,
-			median(ratios(first.each((*round).rps), r.each((*round).rps))),
-			median(ratios(first.each((*round).cpuPerRequest), r.each((*round).cpuPerRequest))))
+	fmt.Fprint(out, "\nrequests/s and CPU per request, as multiples of the peer's (median of the rounds' ratios):\n\n")
+	t := table(out)
+	for _, r := range ours {
+		fmt.Fprintf(t, "\t%s\t", r.Server)
 	}
-	for _, b := range []struct {
-		what string
-		of   func(*round) float64
-		peer *result
-	}{
-		{"requests/s", (*round).rps, best(results[1:], (*round).rps, 1)},
-		{"CPU per request", (*round).cpuPerRequest, best(results[1:], (*round).cpuPerRequest, -1)},
-	} {
-		fmt.Fprintf(out, "  best peer by %s: %s, x %.3f\n", b.what, b.peer.Server, median(ratios(first.each(b.of), b.peer.each(b.of))))
-	}
-	fmt.Fprintf(out, "\nCPU is counted by %s. The load generator took %.0f us per request beside it.\n\n", counting(results), loadPerRequest(results))
-	for _, r := range results {
-		note := ""
-		if r.server != nil && r.server.group == nil && (r.Server == "fcgiwrap" || r.Server == "apache") {
-			note = " (no cgroup to be had, run as root: its CPU is without its scripts)"
+	fmt.Fprintln(t)
+	for _, p := range peers {
+		fmt.Fprint(t, p.Server)
+		for _, r := range ours {
+			fmt.Fprintf(t, "\tx %.3f\tx %.3f", ratio(r, p, (*round).rps), ratio(r, p, (*round).cpuPerRequest))
 		}
-		fmt.Fprintf(out, "  %-9s %s%s\n", r.Server, r.Version, note)
+		fmt.Fprintln(t, "\t")
 	}
+	t.Flush()
+	if spawning := spawningPeers(results); len(spawning) > 0 {
+		fmt.Fprintf(out, "\nbest peer that spawns, by requests/s: %s; by CPU per request: %s\n",
+			best(spawning, (*round).rps, 1).Server, best(spawning, (*round).cpuPerRequest, -1).Server)
+	}
+}
+
+// printInside says where the time goes in the gateway.
+func printInside(out io.Writer, results []*result) {
+	var reused *result
+	for _, r := range results {
+		if r.kind.mode == cgi.ModeReuse {
+			reused = r
+		}
+	}
+	ours := slices.DeleteFunc(slices.Clone(results), func(r *result) bool { return r.kind.mode == "" })
+	if len(ours) == 0 {
+		return
+	}
+	fmt.Fprint(out, "\nwhere it goes (CPU us/request; fork: order to idle; leave: answer to exit; wait: for a worker):\n\n")
+	t := table(out)
+	fmt.Fprintln(t, "\tgateway\tscripts\tfork\tp95\tleave\tp95\twaited\tmean\tp95\tp50 over reuse's\t")
+	for _, r := range ours {
+		own := median(r.each(func(x *round) float64 { return x.Inside.Own * 1e6 / float64(max(x.Requests, 1)) }))
+		fmt.Fprintf(t, "%s\t%.0f\t%.0f", r.Server, own, median(r.each((*round).cpuPerRequest))-own)
+		for _, of := range []func(*round) spread{
+			func(x *round) spread { return x.Inside.Fork },
+			func(x *round) spread { return x.Inside.Leave },
+		} {
+			fmt.Fprintf(t, "\t%s\t%s", r.spread(of, mean), r.spread(of, p95))
+		}
+		wait := func(x *round) spread { return x.Inside.Wait }
+		fmt.Fprintf(t, "\t%.1f %%\t%s\t%s", 100*median(r.each(func(x *round) float64 {
+			return float64(x.Inside.Wait.Count) / float64(max(x.Requests, 1))
+		})), r.spread(wait, mean), r.spread(wait, p95))
+		over := "-"
+		if reused != nil && r != reused {
+			over = (r.duration(p50) - reused.duration(p50)).String()
+		}
+		fmt.Fprintf(t, "\t%s\t\n", over)
+	}
+	t.Flush()
+}
+
+func mean(s spread) time.Duration { return s.Mean }
+func p95(s spread) time.Duration  { return s.P95 }
+
+// spread is the median of a figure over the rounds in which there was one.
+func (r *result) spread(of func(*round) spread, figure func(spread) time.Duration) string {
+	var v []float64
+	for _, x := range r.Rounds {
+		if s := of(x); s.Count > 0 {
+			v = append(v, float64(figure(s)))
+		}
+	}
+	if len(v) == 0 {
+		return "-"
+	}
+	return time.Duration(median(v)).Round(10 * time.Microsecond).String()
+}
+
+func table(out io.Writer) *tabwriter.Writer {
+	return tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+}
+
+func ratio(a, b *result, of func(*round) float64) float64 {
+	return median(ratios(a.each(of), b.each(of)))
+}
+
+func spawningPeers(results []*result) []*result {
+	return slices.DeleteFunc(slices.Clone(results), func(r *result) bool { return !r.kind.spawns })
 }
 
 // best is the peer with the highest median of a figure, or with sign -1 the lowest.
@@ -104,51 +147,4 @@ func best(peers []*result, of func(*round) float64, sign float64) *result {
 	return slices.MaxFunc(peers, func(a, b *result) int {
 		return cmp.Compare(sign*median(a.each(of)), sign*median(b.each(of)))
 	})
-}
-
-// counting names the ways in which the servers' CPU time was counted.
-func counting(results []*result) string {
-	var ways []string
-	for _, r := range results {
-		if !slices.Contains(ways, r.Counted) {
-			ways = append(ways, r.Counted)
-		}
-	}
-	return strings.Join(ways, " and ")
-}
-
-// loadPerRequest is in microseconds.
-func loadPerRequest(results []*result) float64 {
-	var cpu float64
-	n := 0
-	for _, r := range results {
-		for _, x := range r.Rounds {
-			cpu, n = cpu+x.Load, n+x.Requests
-		}
-	}
-	return cpu * 1e6 / float64(max(n, 1))
-}
-
-func (r *result) duration(f func(*round) time.Duration) time.Duration {
-	return time.Duration(median(r.each(func(x *round) float64 { return float64(f(x)) }))).Round(10 * time.Microsecond)
-}
-
-func (r *result) wrong() (n int) {
-	for _, x := range r.Rounds {
-		n += x.Wrong
-	}
-	return n
-}
-
-func machine() string {
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%d cores, %s %s", runtime.NumCPU(), runtime.GOOS, strings.TrimSpace(string(kernel)))
-}
-
-func writeJSON(file string, o options, results []*result) error {
-	b, err := json.MarshalIndent(map[string]any{"machine": machine(), "options": o, "results": results}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(b, '\n'), 0o644)
 }

@@ -8,31 +8,73 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"warmcgi/internal/cgi"
 )
 
-// starter starts one kind of server for a workload's cgi-bin.
-type starter func(ctx context.Context, dir string, w *workload) (*server, error)
+// task is what a server is started for.
+type task struct {
+	dir         string // for its files
+	w           *workload
+	connections int // that will ask it at once
+}
 
-var servers = map[string]starter{
-	"warmcgi":  startWarmCGI,
-	"nethttp":  startNetHTTP,
-	"lighttpd": startLighttpd,
-	"fcgiwrap": startFcgiwrap,
-	"apache":   startApache,
+type starter func(ctx context.Context, t task) (*server, error)
+
+// kind is one that can be measured.
+type kind struct {
+	name  string
+	start starter
+	// mode is that of the gateway. spawns: a peer with a process per request, which any
+	// workload can be asked of. The other peers keep the script's own logic in memory.
+	mode   cgi.Mode
+	spawns bool
+}
+
+// kinds are in the order in which they take turns.
+var kinds = []kind{
+	{name: "warmcgi", start: startGateway("warmcgi", cgi.ModeSpawn), mode: cgi.ModeSpawn},
+	{name: "warmcgi-warm", start: startGateway("warmcgi-warm", cgi.ModeWarm), mode: cgi.ModeWarm},
+	{name: "warmcgi-reuse", start: startGateway("warmcgi-reuse", cgi.ModeReuse), mode: cgi.ModeReuse},
+	{name: "nethttp", start: startNetHTTP, spawns: true},
+	{name: "lighttpd", start: startLighttpd, spawns: true},
+	{name: "fcgiwrap", start: startFcgiwrap, spawns: true},
+	{name: "apache", start: startApache, spawns: true},
+	{name: "mod_perl", start: startModPerl},
+	{name: "gunicorn", start: startGunicorn},
+	{name: "puma", start: startPuma},
 }
 
 func serverNames() []string {
 	var names []string
-	for n := range servers {
-		names = append(names, n)
+	for _, k := range kinds {
+		names = append(names, k.name)
 	}
-	slices.Sort(names)
 	return names
+}
+
+func kindOf(name string) (kind, error) {
+	for _, k := range kinds {
+		if k.name == name {
+			return k, nil
+		}
+	}
+	return kind{}, fmt.Errorf("no server %q; there are %s", name, strings.Join(serverNames(), ", "))
+}
+
+// serves reports whether a workload can be asked of it.
+func (k kind) serves(w *workload) bool {
+	switch {
+	case k.mode == cgi.ModeWarm, k.mode == cgi.ModeReuse:
+		return w.warm
+	case k.mode == cgi.ModeSpawn, k.spawns:
+		return true
+	}
+	return w.resident == k.name
 }
 
 // notInstalled names the Debian package that is missing.
@@ -48,6 +90,7 @@ type server struct {
 	version string
 	procs   []*exec.Cmd
 	group   *cgroup // nil where there are none to be had
+	gateway *admin  // ours; nil is a peer
 	output  *output
 }
 

@@ -41,12 +41,17 @@ func (s *server) usage() (usage, error) {
 	return u, err
 }
 
+const (
+	byCgroup = "cgroup"
+	byProc   = "/proc"
+)
+
 // counted says how the CPU time of a server is counted.
 func (s *server) counted() string {
 	if s.group != nil {
-		return "cgroup"
+		return byCgroup
 	}
-	return "/proc"
+	return byProc
 }
 
 // ownCPU is the CPU time of this process, in seconds.
@@ -73,24 +78,27 @@ func tree(pid int) []int {
 
 // cpuTicks is utime, stime, cutime and cstime of proc_pid_stat(5).
 func cpuTicks(pid int) (int64, error) {
+	t, err := ticks(pid)
+	return t[0] + t[1] + t[2] + t[3], err
+}
+
+// ticks are the four of them, each for itself.
+func ticks(pid int) (t [4]int64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return t, err
 	}
 	s := string(b)
 	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
 	if len(f) < 15 {
-		return 0, fmt.Errorf("process %d: short stat line", pid)
+		return t, fmt.Errorf("process %d: short stat line", pid)
 	}
-	var sum int64
-	for _, v := range f[11:15] {
-		n, err := strconv.ParseInt(v, 10, 64)
-		if err != nil {
-			return 0, err
+	for i := range t {
+		if t[i], err = strconv.ParseInt(f[11+i], 10, 64); err != nil {
+			return t, err
 		}
-		sum += n
 	}
-	return sum, nil
+	return t, nil
 }
 
 // pss is the memory of a process, with what it shares counted in part.

@@ -21,6 +21,9 @@ func (c *checkCmd) Run(out io.Writer) error {
 	if bad := conf.CheckFiles(); len(bad) > 0 {
 		return config.Errors(bad)
 	}
+	for _, n := range conf.Notes {
+		fmt.Fprintf(out, "note: %s\n", n)
+	}
 	_, err = fmt.Fprintf(out, "%s is fine: %d doors, %d routes\n", c.File, len(conf.Listen), len(conf.Routes))
 	return err
 }

@@ -51,6 +51,12 @@ func (c *explainCmd) Run(out io.Writer) error {
 	line("interpreter", sc.Interpreter)
 	line("arguments", strings.Join(quoted(sc.Args), " "))
 	line("folder", sc.Dir)
+	if u := e.Script.Confine.RunsAs(); u != nil {
+		line("user", u.String())
+	}
+	if e.Script.Confine.Limited() {
+		line("limits", e.Script.Confine.Limits.String())
+	}
 	if sc.NPH {
 		line("nph", "the script writes the whole answer itself")
 	}

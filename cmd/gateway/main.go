@@ -54,8 +54,13 @@ func main() {
 // it. It is not in the help: only the gateway itself has use for it.
 const shimCommand = "shim"
 
-// shimCommandLine is how the gateway starts a shim.
+// shimCommandLine is how the gateway starts a shim. On Linux the program is the one that
+// runs, also when its file has been replaced by another version since.
 func shimCommandLine() []string {
+	const self = "/proc/self/exe"
+	if _, err := os.Stat(self); err == nil {
+		return []string{self, shimCommand}
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		return nil

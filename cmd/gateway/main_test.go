@@ -102,7 +102,7 @@ func TestCheckAcceptsWhatCanBeServed(t *testing.T) {
 }
 
 func TestWhatIsNotSupportedYetIsAnErrorToCheckAndARouteThatAnswers501(t *testing.T) {
-	warm := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, files: {root: .}}\n  - {path: /w/, cgi: {dir: .}, user: nobody}\n", 0o644)
+	warm := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, files: {root: .}}\n  - {path: /w/, php: {root: ., fastcgi: {servers: [\"a:1\"]}}}\n", 0o644)
 	status, _, stderr := gatewayCommand("check", warm)
 	assert.Equal(t, 1, status)
 	assert.Contains(t, stderr, "not supported in this version")
@@ -212,4 +212,62 @@ func TestEveryProgramOfTheExampleAnswers(t *testing.T) {
 			assert.NotEqual(t, "application/octet-stream", res.Header.Get("Content-Type"))
 		})
 	}
+}
+
+func TestExplainShowsUserAndLimits(t *testing.T) {
+	needsRoot(t)
+	script := write(t, "a.cgi", echoScript, 0o755)
+	file := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, cgi: {dir: "+filepath.Dir(script)+"}, user: nobody, limits: {cpu: 30s, memory: 1GiB}}\n", 0o644)
+	status, stdout, stderr := gatewayCommand("explain", file, "/a.cgi")
+	assert.Zero(t, status, stderr)
+	assert.Regexp(t, `(?m)^user +nobody \(uid 65534, gid 65534, groups 65534\)$`, stdout)
+	assert.Regexp(t, `(?m)^limits +memory 1GiB, cpu 30s$`, stdout)
+}
+
+func TestCheckNotesALimitThatDoesNotHold(t *testing.T) {
+	needsRoot(t)
+	file := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - path: /\n    cgi: {dir: .}\n    limits: {processes: 10}\n", 0o644)
+	status, stdout, stderr := gatewayCommand("check", file)
+	assert.Zero(t, status, stderr)
+	assert.Contains(t, stdout, file+":5:25: routes[0].limits.processes: does not hold for root: give the route a user")
+	assert.Contains(t, stdout, "is fine")
+	require.NoError(t, os.WriteFile(file, []byte("listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - path: /\n    cgi: {dir: .}\n    user: nobody\n    limits: {processes: 10}\n"), 0o644))
+	_, stdout, _ = gatewayCommand("check", file)
+	assert.NotContains(t, stdout, "note")
+}
+
+func TestLimitsOfTheCommandLineAreRead(t *testing.T) {
+	script := write(t, "a.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; ulimit -t; ulimit -n; ulimit -f\n", 0o755)
+	for _, c := range []struct{ limit, says string }{
+		{"cpu=1500ms", `--limit: cpu: "1.5s" is not a whole number of seconds (write 2s)`},
+		{"ram=1GiB", "--limit: ram: there is no such limit"},
+		{"files=many", `--limit: files: "many" is not a whole number`},
+		{"memory=1GB", `--limit: memory: "1GB" is not a size`},
+	} {
+		status, _, stderr := gatewayCommand("run", script, "--limit", c.limit)
+		assert.Equal(t, 1, status)
+		assert.Contains(t, stderr, c.says)
+	}
+	status, _, stderr := gatewayCommand("run", script, "--user", "no-such-user")
+	assert.Equal(t, 1, status)
+	assert.Contains(t, stderr, `there is no user "no-such-user"`)
+
+	code, out, errs := runGateway(t, "run", script, "--limit", "cpu=77s", "--limit", "files=88", "--limit", "file_size=1MiB")
+	assert.Zero(t, code, errs)
+	assert.Contains(t, out, "\n77\n88\n2048\n")
+	code, out, errs = runGateway(t, "worker", "-q", write(t, "a.pl", "#!/usr/bin/perl\nprint \"Content-Type: text/plain\\n\\n\", `ulimit -t; ulimit -Hn`;\n", 0o755), "--limit", "cpu=77s", "--limit", "files=88")
+	assert.Zero(t, code, errs+out)
+	assert.Contains(t, out, "request 3:  status 200, 6 octets")
+}
+
+// needsRoot skips a test that must become another user; where all tests have to run it fails.
+func needsRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal("this test needs root")
+	}
+	t.Skip("needs root")
 }

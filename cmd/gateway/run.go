@@ -26,6 +26,7 @@ type runCmd struct {
 	Env         []string      `sep:"none" placeholder:"NAME=VALUE" help:"Variable of the base environment; may be given again."`
 	Interpreter string        `placeholder:"PROGRAM" help:"What runs the file if it is not executable."`
 	Timeout     time.Duration `default:"60s" help:"How long it may take."`
+	confineFlags
 }
 
 // Run sends one request through the gateway as it is, without a network, and prints
@@ -42,6 +43,7 @@ func (c *runCmd) Run(out io.Writer) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
 	s, err := gateway.New(conf, gateway.Options{
 		Log:    log,
+		Shim:   shimCommandLine(),
 		Stderr: func(_ *cgi.Request, line string) { fmt.Fprintln(os.Stderr, line) },
 	})
 	if err != nil {
@@ -79,7 +81,10 @@ func (c *runCmd) config() (*config.Config, error) {
 		return nil, err
 	}
 	rt := conf.Routes[0]
-	rt.Path, rt.Files = "/", nil
+	rt.Path, rt.Files, rt.Mode = "/", nil, config.ModeSpawn
+	if err := c.confine(&rt); err != nil {
+		return nil, err
+	}
 	rt.CGI = &config.CGI{Dir: filepath.Dir(file)}
 	rt.Symlinks = config.SymlinksFollow
 	rt.Authorization = config.AuthorizationPass

@@ -40,6 +40,9 @@ func (c *serveCmd) Run(out io.Writer) error {
 	for _, w := range conf.Warnings {
 		log.Error("a route can't be served and answers 501", "why", w.Summary())
 	}
+	for _, n := range conf.Notes {
+		log.Warn("a key of the configuration may not do what it seems to", "why", n.Summary())
+	}
 	s, err := gateway.New(conf, gateway.Options{Log: log, Shim: shimCommandLine()})
 	if err != nil {
 		return friendly(err)

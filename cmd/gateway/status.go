@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -97,10 +99,10 @@ func printStatus(out io.Writer, st gateway.Status, now time.Time) error {
 		return err
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SCRIPT\tMODE\tWANTED\tSTATE\tIDLE\tBUSY\tWAIT\tREQ/S\tFORKS\tFORK\tPARENT\tSPAWN\tWARM\tREUSE\tLAST")
+	fmt.Fprintln(t, "SCRIPT\tMODE\tWANTED\tSTATE\tIDLE\tBUSY\tWAIT\tREQ/S\tFORKS/S\tFORK\tPARENT\tSPAWN\tWARM\tREUSE\tLAST")
 	for _, s := range st.Scripts {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\t%d\t%d\t%d\t%s\n",
-			s.Script, s.Mode, s.Wanted, s.State, s.Idle, s.Busy, s.Waiting, s.Rate, s.Forks, brief(s.ForkTime), octets(s.ParentMemory),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f\t%.1f\t%s\t%s\t%d\t%d\t%d\t%s\n",
+			s.Script, s.Mode, s.Wanted, s.State, s.Idle, s.Busy, s.Waiting, s.Rate, s.ForkRate, brief(s.ForkTime), octets(s.ParentMemory),
 			s.Answers[cgi.ModeSpawn], s.Answers[cgi.ModeWarm], s.Answers[cgi.ModeReuse], ago(s, now))
 	}
 	if err := t.Flush(); err != nil {
@@ -108,10 +110,46 @@ func printStatus(out io.Writer, st gateway.Status, now time.Time) error {
 	}
 	for _, s := range st.Scripts {
 		if s.Why != "" {
-			fmt.Fprintf(out, "\n%s is %s: %s\n", s.Script, s.State, s.Why)
+			fmt.Fprintf(out, "\n%s is %s: %s\n", s.Script, inWords(s.State), strings.TrimSpace(s.Why))
+		}
+		if len(s.Demotions) > 0 {
+			fmt.Fprintf(out, "%s lost its mode: %s\n", s.Script, demotions(s.Demotions))
+		}
+		if len(s.Waits) > 0 {
+			fmt.Fprintf(out, "%s had requests wait for a worker: %s\n", s.Script, waits(s.Waits))
 		}
 	}
 	return nil
+}
+
+// inWords is what a script in the state is.
+func inWords(s pool.State) string {
+	if s == pool.NoRunner {
+		return "spawned"
+	}
+	return string(s)
+}
+
+// demotions is how often, by reason.
+func demotions(by map[string]int64) string {
+	var all []string
+	for _, reason := range slices.Sorted(maps.Keys(by)) {
+		all = append(all, fmt.Sprintf("%s %d", reason, by[reason]))
+	}
+	return strings.Join(all, ", ")
+}
+
+// waits is a histogram in words.
+func waits(classes []pool.Waits) string {
+	var all []string
+	for _, w := range classes {
+		limit := "longer"
+		if w.UpTo > 0 {
+			limit = "up to " + w.UpTo.String()
+		}
+		all = append(all, fmt.Sprintf("%s %d", limit, w.Requests))
+	}
+	return strings.Join(all, ", ")
 }
 
 func ago(s pool.Status, now time.Time) string {

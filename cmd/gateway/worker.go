@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
 	"warmcgi/internal/pool"
 )
 
@@ -26,12 +27,16 @@ type workerCmd struct {
 	Body        string `type:"existingfile" placeholder:"FILE" help:"A file with the body of each request."`
 	Requests    int    `default:"3" help:"How many requests are made, one after another."`
 	Quiet       bool   `short:"q" help:"Leave the protocol's lines out."`
+	confineFlags
 }
 
 // Run loads the script as the gateway would in mode warm or reuse, shows each line of the
 // worker protocol, and compares the answers with those of plain CGI.
 func (c *workerCmd) Run(out io.Writer) (err error) {
 	t := &workerTest{workerCmd: c, out: &lockedWriter{w: out}}
+	if t.rules, err = c.rules(); err != nil {
+		return err
+	}
 	if t.file, err = filepath.Abs(c.Script); err != nil {
 		return err
 	}
@@ -53,8 +58,10 @@ type workerTest struct {
 	*workerCmd
 	file string
 	body []byte
-	out  *lockedWriter
-	set  *pool.Set
+	// rules are who the script runs as, and its limits.
+	rules *confine.Rules
+	out   *lockedWriter
+	set   *pool.Set
 }
 
 // workerWait is how long the script may take to load, and for one answer.
@@ -63,7 +70,7 @@ const workerWait = 30 * time.Second
 func (t *workerTest) run() error {
 	log := slog.New(slog.DiscardHandler)
 	stderr := func(_ *cgi.Request, line string) { fmt.Fprintln(t.out, "stderr:", line) }
-	spawn, err := cgi.NewSpawn(cgi.SpawnConfig{Log: log, Stderr: stderr})
+	spawn, err := cgi.NewSpawn(cgi.SpawnConfig{Log: log, Stderr: stderr, Shim: shimCommandLine()})
 	if err != nil {
 		return err
 	}
@@ -168,7 +175,7 @@ func (a workerAnswer) String() string {
 func (t *workerTest) ask(w *cgi.Workers) workerAnswer {
 	name := "/" + filepath.Base(t.file)
 	req := &cgi.Request{
-		ID: "test", Script: cgi.Script{Name: name, File: t.file, Dir: filepath.Dir(t.file), Interpreter: t.Interpreter}, Workers: w,
+		ID: "test", Script: cgi.Script{Name: name, File: t.file, Dir: filepath.Dir(t.file), Interpreter: t.Interpreter}, Workers: w, Confine: t.rules,
 		Vars: []string{"GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1", "SERVER_SOFTWARE=" + cgi.Software, "SERVER_NAME=localhost", "SERVER_PORT=80",
 			"SCRIPT_NAME=" + name, "SCRIPT_FILENAME=" + t.file, "REMOTE_ADDR=127.0.0.1", "QUERY_STRING=" + t.Query},
 		Env:     []string{"PATH=" + os.Getenv("PATH")},

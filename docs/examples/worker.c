@@ -186,36 +186,38 @@ int main(void)
 	signal(SIGTERM, on_term);
 	struct pollfd control = {.fd = CONTROL, .events = POLLIN};
 	char lines[4096];
+	struct timespec pause = {.tv_nsec = 50000000};
 	size_t have = 0;
+	int wanted = 0; /* stays when a fork is refused, by a limit of processes */
 	for (int stopping = 0; !stopping || n_children > 0; reap()) {
-		if (ppoll(&control, 1, NULL, &open_) <= 0)
-			continue;
-		ssize_t got = read(CONTROL, lines + have, sizeof lines - have - 1);
-		if (got <= 0)
-			leave();
-		lines[have += (size_t)got] = 0;
-		for (char *end; (end = strchr(lines, '\n'));) {
+		if (ppoll(&control, 1, wanted > 0 ? &pause : NULL, &open_) > 0) {
+			ssize_t got = read(CONTROL, lines + have, sizeof lines - have - 1);
+			if (got <= 0)
+				leave();
+			lines[have += (size_t)got] = 0;
+		}
+		for (char *end; have > 0 && (end = strchr(lines, '\n'));) {
 			int n = 0;
 			*end = 0;
 			if (!strcmp(lines, "stop"))
 				stopping = 1;
-			else
-				sscanf(lines, "fork %d", &n);
-			for (; n > 0 && n_children < MAX_CHILDREN; n--) {
-				pid_t pid = fork();
-				if (pid == 0) {
-					signal(SIGCHLD, SIG_DFL);
-					signal(SIGTERM, SIG_DFL);
-					sigprocmask(SIG_SETMASK, &open_, NULL);
-					worker(template);
-				}
-				if (pid > 0) {
-					children[n_children++] = pid;
-					say("forked %2$ld\n", "", pid, 0, 0, 0);
-				}
-			}
+			else if (sscanf(lines, "fork %d", &n) == 1)
+				wanted += n;
 			have -= (size_t)(end + 1 - lines);
 			memmove(lines, end + 1, have + 1);
+		}
+		for (; wanted > 0 && !stopping && n_children < MAX_CHILDREN; wanted--) {
+			pid_t pid = fork();
+			if (pid < 0)
+				break;
+			if (pid == 0) {
+				signal(SIGCHLD, SIG_DFL);
+				signal(SIGTERM, SIG_DFL);
+				sigprocmask(SIG_SETMASK, &open_, NULL);
+				worker(template);
+			}
+			children[n_children++] = pid;
+			say("forked %2$ld\n", "", pid, 0, 0, 0);
 		}
 	}
 	return 0;

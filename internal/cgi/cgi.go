@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"warmcgi/internal/confine"
 )
 
 // A Backend answers requests, as an [http.RoundTripper] does.
@@ -50,6 +52,9 @@ type Request struct {
 	Disconnect Disconnect
 	// Workers says whether and how the script is kept warm; nil is mode spawn.
 	Workers *Workers
+	// Confine is the user that the script runs as, and the limits of its processes; nil is
+	// as the gateway itself. Scripts of different rules never share a worker.
+	Confine *confine.Rules
 	// Mode is how the request was answered in the end; "" is spawn. Backends set it
 	// before RoundTrip returns.
 	Mode Mode
@@ -142,6 +147,8 @@ type Exit struct {
 	Signal string
 	// Killed says why the gateway ended it, or is "": see the Reason constants.
 	Killed string
+	// Limit names the limit that ended it, where that is known, or is "": see package confine.
+	Limit string
 	// User and System are the CPU time of the process and the children it waited for.
 	User, System time.Duration
 }
@@ -174,6 +181,6 @@ const (
 func (r *Request) Attempt() *Request {
 	return &Request{
 		ID: r.ID, Route: r.Route, Script: r.Script, Vars: r.Vars, Env: r.Env, Body: r.Body, Length: r.Length,
-		Timeout: r.Timeout, Queue: r.Queue, Disconnect: r.Disconnect, Workers: r.Workers, Mode: r.Mode,
+		Timeout: r.Timeout, Queue: r.Queue, Disconnect: r.Disconnect, Workers: r.Workers, Confine: r.Confine, Mode: r.Mode,
 	}
 }

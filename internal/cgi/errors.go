@@ -7,6 +7,8 @@ import "errors"
 var (
 	// ErrStart: the program could not be started.
 	ErrStart = errors.New("can't be started")
+	// ErrLimit: a limit of the route ended the script. It comes with one of the next three.
+	ErrLimit = errors.New("over a limit")
 	// ErrNoOutput: the script ended without an answer.
 	ErrNoOutput = errors.New("no output")
 	// ErrBadHead: the head of the answer is not one of RFC 3875 section 6.

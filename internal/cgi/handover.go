@@ -78,7 +78,7 @@ func (h *Handover) Send() error {
 	}
 	b = b[from:]
 	n, err := writeNow(h.w.Conn, b)
-	if err != nil {
+	if err != nil && err != syscall.EAGAIN {
 		h.drop()
 		return fmt.Errorf("worker %d has gone: %w", p.pid, err)
 	}
@@ -138,6 +138,7 @@ func (h *Handover) Exited(e Exit) {
 	killed := p.exit.Killed
 	p.reaped, p.exit = true, e
 	p.exit.Started, p.exit.Killed = true, killed
+	p.limited()
 	p.mu.Unlock()
 	close(p.exited)
 	select {
@@ -191,20 +192,4 @@ func appendRequest(b []byte, req *Request) (_ []byte, from int, err error) {
 	from = len(room) - len(prefix)
 	copy(b[from:], prefix)
 	return append(b, ','), from, nil
-}
-
-// writeNow writes what a non-blocking descriptor takes at once.
-func writeNow(fd int, b []byte) (int, error) {
-	for {
-		n, err := syscall.Write(fd, b)
-		switch err {
-		case nil:
-			return n, nil
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			return 0, nil
-		default:
-			return 0, err
-		}
-	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"warmcgi/internal/shim"
 )
 
 // TestMain is also the main function of every script of these tests: the test binary
@@ -22,6 +24,9 @@ import (
 func TestMain(m *testing.M) {
 	if steps := os.Getenv(stepsVar); steps != "" {
 		play(steps)
+	}
+	if len(os.Args) == 2 && os.Args[1] == "shim" {
+		os.Exit(shim.Main())
 	}
 	cleanProcess()
 	code := m.Run()
@@ -70,7 +75,7 @@ func newSpawn(t testing.TB) *testSpawn {
 	before := takeCensus(t)
 	s := &testSpawn{t: t, lines: map[*Request][]string{}}
 	var err error
-	s.Spawn, err = NewSpawn(SpawnConfig{Stderr: func(req *Request, line string) {
+	s.Spawn, err = NewSpawn(SpawnConfig{Shim: shimCommand, Stderr: func(req *Request, line string) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.lines[req] = append(s.lines[req], line)
@@ -238,3 +243,7 @@ func pidIn(t testing.TB, file string) int {
 	require.NoError(t, err)
 	return pid
 }
+
+// shimCommand: this program is the shim, too. With the race detector in it, it would take a
+// second to end.
+var shimCommand = []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", os.Args[0], "shim"}

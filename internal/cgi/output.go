@@ -87,8 +87,10 @@ func (o *output) ended() error {
 	switch {
 	case p.exit.Killed != "":
 		return fmt.Errorf("%w: ended by the gateway (%s)", ErrNoOutput, p.exit.Killed)
+	case p.exit.Limit != "":
+		return fmt.Errorf("%w: %w: %s", ErrNoOutput, ErrLimit, p.overLimit())
 	case p.exit.Signal != "":
-		return fmt.Errorf("%w: died of %s", ErrNoOutput, p.exit.Signal)
+		return fmt.Errorf("%w: %w", ErrNoOutput, &Died{p.exit.Signal})
 	}
 	return fmt.Errorf("%w: exit status %d", ErrNoOutput, p.exit.Code)
 }
@@ -177,7 +179,7 @@ func (o *output) Close() error {
 	p.taken.Store(true)
 	p.unwatch()
 	// Of an announced length, nobody has to read up to the EOF.
-	whole := o.err == io.EOF || o.left == 0
+	whole := o.err == io.EOF || o.left == 0 || p.saidDone()
 	if !whole && p.req.Disconnect == Kill && !p.tryReap() {
 		p.kill(ReasonDisconnect)
 	}

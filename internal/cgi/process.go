@@ -95,12 +95,7 @@ func (p *process) exec(s *Spawn) error {
 		closeAll(outR, outW, errR, errW)
 		return err
 	}
-	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Dir:   dir,
-		Env:   environ(p.req),
-		Files: []uintptr{uintptr(in.child), uintptr(outW), uintptr(errW)},
-		Sys:   sysProcAttr(),
-	})
+	pid, err := s.fork(p.req.Confine, path, argv, dir, environ(p.req), []uintptr{uintptr(in.child), uintptr(outW), uintptr(errW)})
 	closeAll(outW, errW)
 	if err != nil {
 		in.close()
@@ -156,6 +151,7 @@ func (p *process) tryReap() bool {
 		} else {
 			p.exit.Code = ws.ExitStatus()
 		}
+		p.limited()
 	} else {
 		// Somebody else has waited for our child: a bug, but not one to hang on.
 		p.owner.lostExit(p.req, err)
@@ -174,6 +170,16 @@ func (p *process) is(pid int) bool {
 func (p *process) hasExited() bool {
 	select {
 	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// saidDone: a worker has finished the request, and is on its way to its end.
+func (p *process) saidDone() bool {
+	select {
+	case <-p.done: // nil, which is never ready, where it is no worker
 		return true
 	default:
 		return false
@@ -257,7 +263,7 @@ func (p *process) signal(sig syscall.Signal) bool {
 	if p.groupGone {
 		return false
 	}
-	err := kill(-p.pid, sig)
+	err := p.killGroup(sig)
 	if p.reaped {
 		if err == nil && reapGroup(p.pid) {
 			err = kill(-p.pid, 0)
@@ -402,8 +408,10 @@ func (p *process) settle() error {
 	switch e := &p.exit; {
 	case e.Killed != "" && e.Killed != ReasonLeftBehind && (e.Signal != "" || e.Code != 0):
 		return fmt.Errorf("%w: ended by the gateway (%s)", ErrTruncated, e.Killed)
+	case e.Limit != "" && e.Signal != "":
+		return fmt.Errorf("%w: %w: %s", ErrTruncated, ErrLimit, p.overLimit())
 	case e.Signal != "" && e.Killed == "":
-		return fmt.Errorf("%w: the script died of %s", ErrTruncated, e.Signal)
+		return fmt.Errorf("%w: the script %w", ErrTruncated, &Died{e.Signal})
 	}
 	return nil
 }

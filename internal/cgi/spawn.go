@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"warmcgi/internal/confine"
 )
 
 // Spawn is the backend of mode spawn: a new process per request, RFC 3875 as
@@ -22,11 +24,14 @@ import (
 //   - an answer is complete or an error, never silently short;
 //   - no process of the script's group outlives the request: what it leaves behind
 //     gets SIGTERM, then SIGKILL. A daemon that leaves the group (setsid) is let go;
-//   - if the gateway dies, the script is killed with it (Linux).
+//   - if the gateway dies, the script is killed with it (Linux);
+//   - where the request says so it runs as another user and under limits, from its first
+//     instruction on, or not at all.
 type Spawn struct {
 	log    *slog.Logger
 	stderr func(req *Request, line string)
 	null   *os.File
+	shim   []string
 	// closeNull closes null, once.
 	closeNull func() error
 
@@ -43,6 +48,9 @@ type SpawnConfig struct {
 	// Stderr gets each line a script writes to its standard error, without its end.
 	// Nil logs it, tagged with the request and the script.
 	Stderr func(req *Request, line string)
+	// Shim is the command that executes a script under limits, see package shim; without
+	// it such scripts can't be started.
+	Shim []string
 }
 
 // NewSpawn returns a backend that starts processes until it is closed.
@@ -51,7 +59,7 @@ func NewSpawn(c SpawnConfig) (*Spawn, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spawn{log: c.Log, stderr: c.Stderr, null: null, closeNull: sync.OnceValue(null.Close), live: map[*process]struct{}{}, empty: make(chan struct{})}
+	s := &Spawn{log: c.Log, stderr: c.Stderr, shim: c.Shim, null: null, closeNull: sync.OnceValue(null.Close), live: map[*process]struct{}{}, empty: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -170,7 +178,7 @@ func (s *Spawn) start(req *Request) (*process, error) {
 	}
 	if err := p.exec(s); err != nil {
 		s.forget(p)
-		return nil, fmt.Errorf("script %s: %w: %w", req.Script.Name, ErrStart, explain(req.Script, err))
+		return nil, fmt.Errorf("script %s: %w: %w", req.Script.Name, ErrStart, explain(req, err))
 	}
 	return p, nil
 }
@@ -194,7 +202,11 @@ vars:
 }
 
 // explain says what a stranger to exec(2) would want to hear.
-func explain(sc Script, err error) error {
+func explain(req *Request, err error) error {
+	sc, as := req.Script, ""
+	if u := req.Confine.RunsAs(); u != nil {
+		as = " by user " + u.Name
+	}
 	switch {
 	case errors.Is(err, syscall.ENOEXEC):
 		return fmt.Errorf("%w (no #! line?)", err)
@@ -206,7 +218,13 @@ func explain(sc Script, err error) error {
 			return fmt.Errorf("%w: interpreter %q of the #! line", err, i)
 		}
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%w (no execute bit, or a folder on the way that may not be entered)", err)
+		return fmt.Errorf("%w (no execute bit, or a folder on the way that may not be entered%s)", err, as)
+	case as != "" && errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("%w (the gateway may not run anything%s)", err, strings.Replace(as, "by", "as", 1))
+	case errors.Is(err, syscall.EAGAIN) && req.Confine.Limited() && req.Confine.Limits.Processes > 0:
+		return fmt.Errorf("%w (its user has as many as the limit allows: %s)", err, req.Confine.Describe(confine.Processes))
+	case errors.Is(err, syscall.ENOMEM) && req.Confine.Limited():
+		return fmt.Errorf("%w (limits: %s)", err, req.Confine.Limits)
 	case errors.Is(err, syscall.E2BIG):
 		return fmt.Errorf("%w: the request's variables are too large for a process", err)
 	}

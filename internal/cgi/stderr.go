@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -115,10 +114,7 @@ func (s *Stderr) rest(linger time.Duration) {
 	}
 	var b [4 << 10]byte
 	for left := maxPipe; left > 0; {
-		n, err := syscall.Read(s.fd, b[:])
-		if err == syscall.EINTR {
-			continue
-		}
+		n, _ := readNow(s.fd, b[:])
 		if n <= 0 { // its end, or EAGAIN: somebody else holds it open
 			break
 		}

@@ -51,6 +51,9 @@ type Config struct {
 	// Warnings are the uses of features that are still to come, if Options.AllowUnsupported let them pass.
 	Warnings []*Error `yaml:"-"`
 
+	// Notes are what is no error, but may not do what it seems to.
+	Notes []*Error `yaml:"-"`
+
 	src *source
 }
 

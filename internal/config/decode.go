@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"warmcgi/internal/confine"
 )
 
 // decoder fills the structs from the syntax tree. It is our own because the library's stops at the first error,
@@ -17,6 +19,7 @@ type decoder struct {
 	src     *source
 	root    *Config
 	lookup  func(string) (string, bool)
+	user    func(string) (*confine.User, error)
 	anchors map[string]ast.Node
 	errs    []*Error
 	bad     map[string]bool // key paths that have an error

@@ -3,12 +3,15 @@ package config
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"warmcgi/internal/confine"
 )
 
 var update = flag.Bool("update", false, "write the errors that come out into testdata/errors.txt")
@@ -38,13 +41,24 @@ func lookup(name string) (string, bool) {
 	return v, ok
 }
 
+// lookupUser knows one user.
+func lookupUser(name string) (*confine.User, error) {
+	switch name {
+	case "www-data":
+		return &confine.User{Name: name, UID: 33, GID: 33, Groups: []uint32{33}}, nil
+	case "other":
+		return nil, fmt.Errorf("%w (it is user me)", confine.ErrNotRoot)
+	}
+	return nil, fmt.Errorf("there is no user %q", name)
+}
+
 func TestEveryErrorNamesItsPlaceAndShowsTheLine(t *testing.T) {
 	var out strings.Builder
 	for _, c := range readErrorCases(t) {
 		t.Run(c.name, func(t *testing.T) {
 			// A document separator would look like the end of the case.
 			yaml := strings.ReplaceAll(c.yaml, "-8<-", "---")
-			_, err := Parse("gateway.yaml", []byte(yaml), Options{LookupEnv: lookup})
+			_, err := Parse("gateway.yaml", []byte(yaml), Options{LookupEnv: lookup, LookupUser: lookupUser})
 			require.Error(t, err)
 			got := err.Error() + "\n"
 			out.WriteString("=== " + c.name + "\n" + c.yaml + "---\n" + got)
@@ -105,7 +119,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("a: &x [*x]\nb: *x\n"))
 	f.Add([]byte("listen: !!x\n? a\n: b\n- c: {<<: *a}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := Parse("f.yaml", data, Options{LookupEnv: lookup, AllowUnsupported: true})
+		c, err := Parse("f.yaml", data, Options{LookupEnv: lookup, LookupUser: lookupUser, AllowUnsupported: true})
 		if err == nil {
 			require.NotEmpty(t, c.Listen)
 			return

@@ -12,6 +12,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"warmcgi/internal/confine"
 )
 
 // Options change how a file is read. The zero value is right for a server.
@@ -22,6 +24,9 @@ type Options struct {
 	// AllowUnsupported makes warnings of the uses of features that are still to come. Routes that cannot be served
 	// without them say so in Route.Unsupported.
 	AllowUnsupported bool
+
+	// LookupUser finds the user of a route; nil is confine.Lookup.
+	LookupUser func(name string) (*confine.User, error)
 }
 
 // Load reads a file. What is wrong with its contents comes back as Errors.
@@ -42,6 +47,9 @@ func Parse(file string, data []byte, opt Options) (*Config, error) {
 	if opt.LookupEnv == nil {
 		opt.LookupEnv = os.LookupEnv
 	}
+	if opt.LookupUser == nil {
+		opt.LookupUser = confine.Lookup
+	}
 	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // some editors begin UTF-8 files with it
 	src := newSource(file, filepath.Dir(abs), data)
 	body, bad := src.parse(data)
@@ -50,7 +58,7 @@ func Parse(file string, data []byte, opt Options) (*Config, error) {
 	}
 	c := &Config{src: src}
 	c.setDefaults(nil)
-	d := &decoder{src: src, root: c, lookup: opt.LookupEnv, anchors: map[string]ast.Node{}, bad: map[string]bool{}}
+	d := &decoder{src: src, root: c, lookup: opt.LookupEnv, user: opt.LookupUser, anchors: map[string]ast.Node{}, bad: map[string]bool{}}
 	d.decodeRoot(body, reflect.ValueOf(c).Elem())
 	if !d.bad[""] { // else nothing of it was read
 		d.validate()

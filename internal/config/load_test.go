@@ -14,13 +14,13 @@ import (
 
 func parse(t *testing.T, yaml string) *Config {
 	t.Helper()
-	c, err := Parse("/etc/gateway/gateway.yaml", []byte(yaml), Options{LookupEnv: lookup})
+	c, err := Parse("/etc/gateway/gateway.yaml", []byte(yaml), Options{LookupEnv: lookup, LookupUser: lookupUser})
 	require.NoError(t, err)
 	return c
 }
 
 func TestTheFullExampleLoads(t *testing.T) {
-	c, err := Load("testdata/full.yaml", Options{AllowUnsupported: true})
+	c, err := Load("testdata/full.yaml", Options{AllowUnsupported: true, LookupUser: lookupUser})
 	require.NoError(t, err)
 	here, err := filepath.Abs("testdata")
 	require.NoError(t, err)
@@ -48,6 +48,7 @@ func TestTheFullExampleLoads(t *testing.T) {
 	assert.Equal(t, map[string]string{".pl": "/usr/bin/perl"}, bin.Interpreters)
 	assert.Equal(t, &Limits{Memory: 512 * MiB, CPU: Duration(30 * time.Second), Processes: 64, Files: 256, FileSize: GiB},
 		bin.Limits)
+	assert.EqualValues(t, 33, bin.RunAs.UID)
 	assert.Equal(t, "unix:/run/php/php-fpm.sock", c.Routes[2].PHP.FastCGI.Servers[0].String())
 	assert.Equal(t, "app.default.svc:9000", c.Routes[4].FastCGI.DNS)
 	assert.Equal(t, 4, c.Routes[5].FastCGI.Processes)
@@ -59,7 +60,7 @@ func TestTheFullExampleLoads(t *testing.T) {
 	}
 	assert.Equal(t, []string{
 		"",
-		"user: not supported in this version",
+		"",
 		"php: not supported in this version",
 		"fastcgi: not supported in this version",
 		"fastcgi: not supported in this version",
@@ -71,7 +72,6 @@ func TestTheFullExampleLoads(t *testing.T) {
 		keys[i] = w.Key
 	}
 	assert.Equal(t, []string{
-		"routes[1].user", "routes[1].limits",
 		"routes[2].php", "routes[3].fastcgi", "routes[4].fastcgi", "routes[5].fastcgi", "routes[6].php",
 	}, keys)
 }

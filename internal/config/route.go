@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"warmcgi/internal/confine"
+)
 
 // Route says what answers under one path: cgi, or fastcgi, or files, or php, or files and php together.
 type Route struct {
@@ -53,14 +57,23 @@ type Route struct {
 	// kept warm, see docs/worker-protocol.md.
 	Runner string `yaml:"runner" path:"file"`
 
-	// Run the route's scripts as this user, with its groups. The gateway must be root.
+	// Run the route's scripts as this user, by name or number, with its groups. USER:GROUP has another primary group.
+	// The gateway must be root, or be that user already. Names are looked up once, at the start: in /etc/passwd and
+	// /etc/group, or wherever the system looks (NSS: LDAP, sssd) where the gateway was built with cgo. A number with a
+	// group needs no entry: 1001:1001. Such a script reads and writes as that user; the environment does not change
+	// (HOME and USER are what env says), and setuid programs still work. It needs Linux.
 	User string `yaml:"user"`
 
-	// Limits of the operating system for every process of the route's scripts.
+	// Limits of the operating system (setrlimit) for every process of the route's scripts. A process that a limit
+	// ends has a line in the log, and is counted. In mode spawn they cost some 6 ms of processor time for each
+	// request; warm workers have them for nothing. They need Linux.
 	Limits *Limits `yaml:"limits"`
 
 	// Any key of defaults, for this route alone.
 	Settings `yaml:",inline"`
+
+	// RunAs is User with its numbers; nil is the gateway's own user.
+	RunAs *confine.User `yaml:"-"`
 
 	// Unsupported says why this route cannot be served in this version; empty if it can. Only set if
 	// Options.AllowUnsupported let it pass.
@@ -160,22 +173,38 @@ type BasicAuth struct {
 	Htpasswd string `yaml:"htpasswd" jsonschema:"required" path:"file"`
 }
 
-// Limits are those of setrlimit or of a cgroup, for one process. 0 or left out is no limit.
+// Limits are for each single process, soft and hard, from the first instruction of the script; what it starts has
+// them too. 0 or left out is no limit.
 type Limits struct {
-	// Memory. Default: 0.
+	// Address space (RLIMIT_AS): what a process can ask for, not what it uses; 64MiB is little for an interpreter.
+	// Beyond it the script's own request for memory fails. A warm parent loads the script within it. Default: 0.
 	Memory Size `yaml:"memory"`
 
-	// Processor time. Default: 0.
+	// Processor time, in whole seconds (RLIMIT_CPU). Then comes SIGXCPU, and a second later SIGKILL. A warm parent and
+	// a reused worker have it for all their life, and are replaced when half of it is used; a script that takes
+	// longer than that to load stays in mode spawn. Default: 0.
 	CPU Duration `yaml:"cpu"`
 
-	// Processes. Default: 0.
+	// Processes, and threads, that the script's user may have at once, over all its scripts, with warm parents and
+	// workers (RLIMIT_NPROC). Beyond it nothing can be started. It does not hold for root: it goes with user. Default: 0.
 	Processes int `yaml:"processes"`
 
-	// Open files. Default: 0.
+	// Open files, sockets and pipes (RLIMIT_NOFILE). Default: 0.
 	Files int `yaml:"files"`
 
-	// Size of a file it writes. Default: 0.
+	// Size of a file that it writes (RLIMIT_FSIZE). Beyond it comes SIGXFSZ, or an error where the script ignores
+	// that, as Python does. The answer is no file. Default: 0.
 	FileSize Size `yaml:"file_size"`
+}
+
+// Confine is the limits as package confine has them.
+func (l *Limits) Confine() confine.Limits {
+	if l == nil {
+		return confine.Limits{}
+	}
+	return confine.Limits{
+		Memory: int64(l.Memory), CPU: time.Duration(l.CPU), Processes: l.Processes, Files: l.Files, FileSize: int64(l.FileSize),
+	}
 }
 
 // setDefaults begins a route with the settings of defaults; what the route itself says is then written over them.

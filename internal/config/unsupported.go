@@ -3,7 +3,7 @@ package config
 import "fmt"
 
 // features are keys of a route that this version cannot do yet. To lift one, delete it.
-var features = []string{"user", "limits", "php", "fastcgi"}
+var features = []string{"php", "fastcgi"}
 
 const notYet = "not supported in this version"
 

@@ -49,9 +49,7 @@ func (d *decoder) checkRoute(key string, r *Route) {
 			d.refuse(d.src.value(fmt.Sprintf("%s.preload[%d]", key, i), "is empty"))
 		}
 	}
-	if d.src.has(key+".user") && r.User == "" {
-		d.refuse(d.src.value(key+".user", "is empty"))
-	}
+	d.checkConfined(key, r)
 }
 
 // checkPath refuses a path that no request can match, since a request's path is cleaned before it is compared.

@@ -42,6 +42,7 @@ var statuses = []struct {
 	{cgi.ErrBody, http.StatusBadRequest, "body"},
 	{cgi.ErrSpool, http.StatusInsufficientStorage, "spool"},
 	{cgi.ErrTimeout, http.StatusGatewayTimeout, "timeout"},
+	{cgi.ErrLimit, http.StatusBadGateway, "limit"},
 	{cgi.ErrNoOutput, http.StatusBadGateway, "no_output"},
 	{cgi.ErrBadHead, http.StatusBadGateway, "bad_head"},
 	{cgi.ErrTruncated, http.StatusBadGateway, "truncated"},

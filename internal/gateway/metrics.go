@@ -26,6 +26,7 @@ type metrics struct {
 	waiting   *prometheus.GaugeVec
 	waited    *prometheus.HistogramVec
 	kills     *prometheus.CounterVec
+	limits    *prometheus.CounterVec
 	exits     *prometheus.CounterVec
 	cpu       *prometheus.CounterVec
 	running   *prometheus.GaugeVec
@@ -97,6 +98,10 @@ func newMetrics() *metrics {
 			Name: "warmcgi_kills_total",
 			Help: "Processes that the gateway ended, by route and reason.",
 		}, []string{"route", "reason"}),
+		limits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warmcgi_limit_ends_total",
+			Help: "Script processes that a limit of the route has ended, by route and limit (cpu, file_size).",
+		}, []string{"route", "limit"}),
 		exits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "warmcgi_process_exits_total",
 			Help: "Script processes that have ended, by route and how (ok, status, signal).",
@@ -110,7 +115,7 @@ func newMetrics() *metrics {
 			Help: "Script processes that run now, by route and script.",
 		}, []string{"route", "script"}),
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.errors, m.truncated, m.waiting, m.waited, m.kills, m.exits, m.cpu, m.running,
+	m.registry.MustRegister(m.requests, m.durations, m.errors, m.truncated, m.waiting, m.waited, m.kills, m.limits, m.exits, m.cpu, m.running,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -151,6 +156,9 @@ func (m *metrics) ended(req *cgi.Request, e cgi.Exit) {
 		m.exits.WithLabelValues(req.Route, "status").Inc()
 	default:
 		f.exitedOK.Inc()
+	}
+	if e.Limit != "" {
+		m.limits.WithLabelValues(req.Route, e.Limit).Inc()
 	}
 	if e.Killed != "" {
 		m.kills.WithLabelValues(req.Route, e.Killed).Inc()

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"path"
 	"runtime"
 	"sort"
@@ -9,6 +10,7 @@ import (
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/config"
+	"warmcgi/internal/confine"
 	"warmcgi/internal/urlpath"
 )
 
@@ -21,6 +23,7 @@ type route struct {
 	timeouts cgi.Timeouts
 	queue    cgi.QueueLimits
 	workers  *cgi.Workers // nil: mode spawn
+	confine  *confine.Rules
 	maxBody  int64
 	rules    urlpath.Rules
 	isScript map[string]bool // extensions within files
@@ -57,6 +60,14 @@ func newRoute(c *config.Config, r config.Route) (*route, error) {
 			AcceptCaptured: r.Reuse.Captured == config.CapturedAccept, Preload: r.Preload, Runner: r.Runner,
 		}
 	}
+	as := r.RunAs
+	if as == nil && r.User != "" { // not from a file
+		var err error
+		if as, err = confine.Lookup(r.User); err != nil {
+			return nil, fmt.Errorf("user of route %s: %w", r.Path, err)
+		}
+	}
+	rt.confine = confine.New(as, r.Limits.Confine())
 	if rt.maxBody == 0 {
 		rt.maxBody = 1<<63 - 2
 	}

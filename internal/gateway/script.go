@@ -111,6 +111,7 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		Timeout: rt.timeouts,
 		Queue:   rt.queue,
 		Workers: rt.workers,
+		Confine: rt.confine,
 	}
 	if rt.OnDisconnect == config.DisconnectFinish {
 		req.Disconnect = cgi.Finish
@@ -229,17 +230,25 @@ func matchesAny(patterns []string, name string) bool {
 
 // logEnd logs how a script ended, where it did not end well.
 func (s *Server) logEnd(req *cgi.Request, e cgi.Exit) {
+	if !e.Started || e.Signal == "" && e.Code <= 0 {
+		return
+	}
 	mode := req.Mode
 	if mode == "" {
 		mode = cgi.ModeSpawn
 	}
+	log := s.log.With("id", req.ID, "script", req.Script.Name, "mode", mode)
+	if req.Confine.Limited() && e.Killed == "" { // what a script that ran out of something does is not to be foreseen
+		log = log.With("limits", req.Confine.Limits.String())
+	}
 	switch {
-	case !e.Started, e.Signal == "" && e.Code <= 0:
 	case e.Killed != "":
-		s.log.Info("script was ended", "id", req.ID, "script", req.Script.Name, "mode", mode, "why", e.Killed, "signal", e.Signal, "status", e.Code)
+		log.Info("script was ended", "why", e.Killed, "signal", e.Signal, "status", e.Code)
+	case e.Limit != "":
+		log.Warn("script was ended by a limit", "limit", e.Limit, "signal", e.Signal, "status", e.Code)
 	case e.Signal != "":
-		s.log.Warn("script was killed by a signal", "id", req.ID, "script", req.Script.Name, "mode", mode, "signal", e.Signal)
+		log.Warn("script was killed by a signal", "signal", e.Signal)
 	default:
-		s.log.Info("script ended with an exit status", "id", req.ID, "script", req.Script.Name, "mode", mode, "status", e.Code)
+		log.Info("script ended with an exit status", "status", e.Code)
 	}
 }

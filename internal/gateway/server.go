@@ -29,8 +29,8 @@ type Options struct {
 	// AccessLog, when not nil, gets the access log in place of what the configuration
 	// names.
 	AccessLog io.Writer
-	// Shim is the command that becomes a script's warm parent; without it every script
-	// is spawned.
+	// Shim is the command that becomes a script's warm parent, or a script with limits;
+	// without it every script is spawned, and those with limits can't be.
 	Shim []string
 }
 
@@ -71,7 +71,7 @@ func New(c *config.Config, o Options) (*Server, error) {
 	if s.routes, err = newRouteTable(c); err != nil {
 		return nil, err
 	}
-	if s.spawn, err = cgi.NewSpawn(cgi.SpawnConfig{Log: s.log, Stderr: o.Stderr}); err != nil {
+	if s.spawn, err = cgi.NewSpawn(cgi.SpawnConfig{Log: s.log, Stderr: o.Stderr, Shim: o.Shim}); err != nil {
 		return nil, err
 	}
 	limit := int64(c.MaxProcesses)

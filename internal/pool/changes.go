@@ -2,6 +2,7 @@ package pool
 
 import (
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -9,6 +10,9 @@ import (
 // checkEvery is how often the files that a script has loaded are looked at, while it is
 // asked for. The script itself is looked at for every request.
 const checkEvery = 400 * time.Millisecond
+
+// maxFiles bounds how many files a script may name.
+const maxFiles = 1 << 16
 
 // clockStep is how far the time of a file may lie behind the clock: the kernel's coarse
 // clock ticks that often.
@@ -34,36 +38,51 @@ func stampOf(path string) stamp {
 	return s
 }
 
-// files are those that a warm parent has loaded, as they were then.
+// files are those that a warm parent has loaded, as they were then. They have a lock of
+// their own, as a disk can be slow: who asks for them waits, and the pool goes on.
 type files struct {
-	script  string
+	script string
+	began  time.Time // of loading
+
+	mu      sync.Mutex
 	stamps  map[string]stamp
+	torn    bool // a file was written meanwhile: nobody knows which state of it was loaded
 	checked time.Time
 }
 
 // newFiles takes the stamp of the script before it is loaded.
 func newFiles(script string) *files {
-	return &files{script: script, stamps: map[string]stamp{script: stampOf(script)}, checked: time.Now()}
-}
-
-// add takes the stamps of what was loaded since began. It reports whether a file was
-// written meanwhile: then nobody knows which state of it was loaded.
-func (f *files) add(paths []string, began time.Time) (torn bool) {
 	now := time.Now()
-	for _, p := range paths {
-		if _, known := f.stamps[p]; known {
-			continue
-		}
-		s := stampOf(p)
-		f.stamps[p] = s
-		torn = torn || (s.mtime.After(began.Add(-clockStep)) && !s.mtime.After(now))
-	}
-	return torn || stampOf(f.script) != f.stamps[f.script]
+	return &files{script: script, began: now, stamps: map[string]stamp{script: stampOf(script)}, checked: now}
 }
 
-// changed reports which file is not what it was, or "".
+// add takes the stamp of a file that was loaded.
+func (f *files) add(path string) {
+	s, now := stampOf(path), time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, known := f.stamps[path]; known {
+		return
+	}
+	f.stamps[path] = s
+	f.torn = f.torn || s.mtime.After(f.began.Add(-clockStep)) && !s.mtime.After(now)
+}
+
+// settled reports whether what was loaded is what the files hold.
+func (f *files) settled() bool {
+	is := stampOf(f.script)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.torn && is == f.stamps[f.script]
+}
+
+// changed reports which file is not what it was, or "". The script is looked at every
+// time, the others where that was longer ago.
 func (f *files) changed(now time.Time) string {
-	if stampOf(f.script) != f.stamps[f.script] {
+	is := stampOf(f.script)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if is != f.stamps[f.script] {
 		return f.script
 	}
 	if now.Sub(f.checked) < checkEvery {
@@ -76,4 +95,11 @@ func (f *files) changed(now time.Time) string {
 		}
 	}
 	return ""
+}
+
+// count is how many they are.
+func (f *files) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.stamps)
 }

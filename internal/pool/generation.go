@@ -9,14 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/jackc/puddle/v2"
 
 	"warmcgi/internal/cgi"
-	"warmcgi/internal/runner"
+	"warmcgi/internal/confine"
 	"warmcgi/internal/shim"
 )
 
@@ -32,20 +34,23 @@ type generation struct {
 	ln      *os.File // the script's socket: net's listeners can't be accepted from by hand
 	control *os.File
 	cookie  string
-	proc    *os.Process
-	pid     int
+	proc    atomic.Pointer[os.Process] // the shim, which becomes the warm parent or makes it
+	handed  chan struct{}              // closed when proc is the warm parent for good
 	log     *cgi.Stderr
 	in, out *os.File // our ends of the warm parent's descriptors 0 and 1, while it loads
+	files   *files
 
 	// mu sync.Mutex is p.mu
 
-	files    *files
-	loaded   []string // paths that the warm parent named so far
+	unsafe   string // why it may not be forked from, as far as it has said so
 	isReady  bool
+	readyAt  time.Time
 	retired  bool // no request is given to it any more
 	dead     bool // the warm parent has ended
 	lastLine string
 	hints    map[string]string // late modules that it was told to load
+
+	retiredAt time.Time
 
 	workers map[int]*worker
 	idlers  *puddle.Pool[*worker]
@@ -60,7 +65,7 @@ type generation struct {
 func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generation, error) {
 	g := &generation{
 		p: p, mode: mode, began: time.Now(), cookie: rand.Text(), hints: hints,
-		workers: map[int]*worker{}, left: make(chan struct{}), files: newFiles(p.script.File),
+		workers: map[int]*worker{}, left: make(chan struct{}), handed: make(chan struct{}), files: newFiles(p.script.File),
 	}
 	var err error
 	g.idlers, err = puddle.NewPool(&puddle.Config[*worker]{
@@ -75,8 +80,8 @@ func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generatio
 	if g.dir, err = os.MkdirTemp(p.set.dir, "s"); err != nil {
 		return nil, err
 	}
-	if g.ln, err = listen(filepath.Join(g.dir, "s")); err != nil {
-		os.Remove(g.dir)
+	if g.ln, err = p.listen(g.dir); err != nil {
+		os.RemoveAll(g.dir)
 		return nil, err
 	}
 	if err := g.exec(); err != nil {
@@ -122,7 +127,7 @@ func (g *generation) exec() (err error) {
 	if err := cmd.Start(); err != nil {
 		return errors.Join(fmt.Errorf("shim: %w", err), g.control.Close(), inR.Close(), outR.Close(), errR.Close())
 	}
-	g.proc, g.pid = cmd.Process, cmd.Process.Pid
+	g.proc.Store(cmd.Process)
 	g.log = cgi.NewStderr(dupNonblocking(errR))
 	errR.Close()
 	g.log.Follow(g.stderrLine)
@@ -135,6 +140,7 @@ func (g *generation) order() error {
 	o := shim.Order{
 		Version: shim.Version, Script: p.script.File, Dir: p.script.Dir, Mode: string(g.mode),
 		Argv: p.program.Argv, Runner: p.settings.Runner, Env: p.env,
+		Confine: p.confine, Gateway: os.Getpid(), Socket: filepath.Join(g.dir, "s"),
 	}
 	if p.program.Language != nil {
 		o.Language = p.program.Language.Name
@@ -148,7 +154,16 @@ func (g *generation) order() error {
 		captured = "accept"
 	}
 	words := []string{"version", "1", "cookie", g.cookie, "mode", string(g.mode), "script", p.script.File,
-		"socket", filepath.Join(g.dir, "s"), "captured", captured}
+		"socket", o.Socket, "captured", captured}
+	if p.confine != nil && p.confine.Limits.Processes > 0 {
+		words = append(words, "processes", strconv.Itoa(p.confine.Limits.Processes))
+	}
+	for _, name := range requestVariables(p.vars, p.env) {
+		words = append(words, "variable", name)
+	}
+	for _, v := range p.env {
+		words = append(words, "env", v)
+	}
 	for _, m := range p.settings.Preload {
 		words = append(words, "preload", m)
 	}
@@ -161,7 +176,11 @@ func (g *generation) order() error {
 	return nil
 }
 
+// runnersFile is what an interpreter takes for the name of its program.
+const runnersFile = "/proc/self/fd/4"
+
 func (g *generation) stderrLine(s string) {
+	s = strings.ReplaceAll(s, runnersFile, g.p.script.File)
 	g.p.mu.Lock()
 	g.lastLine = s
 	g.p.mu.Unlock()
@@ -173,7 +192,14 @@ func (g *generation) run() {
 	go g.acceptAll() // ends with the listener
 	ended := make(chan string, 1)
 	go func() { // ends with the warm parent
-		state, err := g.proc.Wait()
+		first := g.process()
+		state, err := first.Wait()
+		if g.p.confine.Limited() {
+			<-g.handed
+		}
+		if p := g.process(); p != first { // the shim has made it, and is done
+			state, err = p.Wait()
+		}
 		ended <- g.parentEnded(state, err)
 	}()
 	err := g.read()
@@ -194,6 +220,14 @@ func (g *generation) run() {
 func (g *generation) read() error {
 	r := bufio.NewReaderSize(g.control, maxLine)
 	l, err := g.readLine(r)
+	ours := err == nil && l.verb == "pid" && g.p.confine.Limited() // the shim's, of another process that has the limits
+	if ours {
+		err = g.handOver(l)
+	}
+	close(g.handed)
+	if ours && err == nil {
+		l, err = g.readLine(r)
+	}
 	switch {
 	case err != nil:
 	case l.verb == "failed":
@@ -228,7 +262,10 @@ func (g *generation) readLine(r *bufio.Reader) (line, error) {
 func (g *generation) take(l line) error {
 	switch l.verb {
 	case "file":
-		g.loaded = append(g.loaded, l.word(0))
+		g.files.add(l.word(0))
+		if n := g.files.count(); n > maxFiles {
+			return fmt.Errorf("it names more than %d files", maxFiles)
+		}
 		return nil
 	case "unsafe":
 		g.p.unsafe(g, l.word(0))
@@ -249,9 +286,11 @@ func (g *generation) take(l line) error {
 	}
 	switch l.verb {
 	case "forked":
-		g.forked(pid)
+		if !g.forked(pid) {
+			return fmt.Errorf("it names more than %d workers", maxWorkers)
+		}
 	case "late":
-		g.p.late(l.word(1), l.word(2))
+		g.p.late(g, l.word(1), l.word(2))
 	case "done":
 		code, err := l.number(1)
 		if err != nil {
@@ -286,11 +325,17 @@ func (g *generation) checkLoaded() string {
 	if buffered(g.in) == 0 {
 		return "reads standard input while it is loaded"
 	}
-	return unsafeToFork(g.pid)
+	if g.p.spent(g.pid()) {
+		return "takes more than half of its processor time to be loaded (" + g.p.confine.Describe(confine.CPU) + ")"
+	}
+	var why string
+	g.p.confine.Look(func() { why = unsafeToFork(g.pid()) })
+	return why
 }
 
 // loadFailed: the runner or the shim could not load the script.
 func (g *generation) loadFailed(why string) {
+	why = strings.ReplaceAll(why, runnersFile, g.p.script.File)
 	if last := g.p.lastLineOf(g); last != "" && !strings.Contains(why, last) {
 		why += ": " + last
 	}
@@ -304,7 +349,25 @@ func (g *generation) fail(why string) {
 }
 
 // kill ends the warm parent; it takes its workers with it, see docs/worker-protocol.md.
-func (g *generation) kill() { g.proc.Signal(syscall.SIGTERM) }
+func (g *generation) kill() { g.process().Signal(syscall.SIGTERM) }
+
+func (g *generation) process() *os.Process { return g.proc.Load() }
+
+func (g *generation) pid() int { return g.process().Pid }
+
+// handOver: the shim names the process that it has made the warm parent of.
+func (g *generation) handOver(l line) error {
+	pid, err := l.number(0)
+	if err != nil {
+		return err
+	}
+	proc, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	g.proc.Store(proc)
+	return nil
+}
 
 // parentEnded: without a warm parent nobody waits for its workers but us. It returns how
 // the warm parent ended.
@@ -386,12 +449,4 @@ func exitOf(ws syscall.WaitStatus) cgi.Exit {
 		e.Code = ws.ExitStatus()
 	}
 	return e
-}
-
-// eligible finds out how a script would be loaded.
-func eligible(sc *cgi.Script, w *cgi.Workers) (*runner.Program, error) {
-	if w.Runner != "" {
-		return runner.Foreign(w.Runner, sc.File, sc.Interpreter)
-	}
-	return runner.Find(sc.File, sc.Interpreter)
 }

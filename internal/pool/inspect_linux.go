@@ -26,7 +26,13 @@ func unsafeToFork(pid int) string {
 		return "has started a process that still runs when it is loaded"
 	}
 	errors, _ := os.Readlink(proc + "/fd/2")
-	fds, _ := os.ReadDir(proc + "/fd")
+	fds, err := os.ReadDir(proc + "/fd")
+	if err == nil && len(fds) > 0 {
+		_, err = os.Readlink(filepath.Join(proc, "fd", fds[0].Name()))
+	}
+	if os.IsPermission(err) {
+		return "has descriptors that can't be looked at (" + err.Error() + ")"
+	}
 	var open []string
 	for _, fd := range fds {
 		n, err := strconv.Atoi(fd.Name())

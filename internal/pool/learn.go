@@ -15,10 +15,14 @@ const (
 	learnTimes = 3
 )
 
-// late: a worker has loaded a module that its parent did not have.
-func (p *Pool) late(name, file string) {
+// late: a worker has loaded a module that its parent did not have. One that is reused
+// keeps it, so its file is watched.
+func (p *Pool) late(g *generation, name, file string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if g.reuses() && file != "-" && !g.retired {
+		g.files.add(file)
+	}
 	h := p.hints[name]
 	if h == nil {
 		if len(p.hints) >= maxHints {

@@ -45,7 +45,7 @@ func newMetrics(s *Set) *metrics {
 		wait:  histogram("warmcgi_worker_wait_seconds", "Time that requests waited because no worker was idle."),
 		demotions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "warmcgi_demotions_total",
-			Help: "Times that a script lost its mode, by the mode and the reason (unsafe, broken, captured, trouble).",
+			Help: "Times that a script lost its mode, by the mode and the reason (unsafe, broken, captured, trouble; ended: for as long as it was loaded anew).",
 		}, []string{"script", "mode", "reason"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "warmcgi_worker_retries_total",

@@ -45,8 +45,8 @@ func buffered(f *os.File) int {
 // backlog is how many connections may wait to be accepted.
 const backlog = 1024
 
-// listen makes a listening Unix socket.
-func listen(path string) (*os.File, error) {
+// listen makes a listening Unix socket. Nobody can connect before own is done.
+func listen(path string, own func() error) (*os.File, error) {
 	syscall.ForkLock.RLock()
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err == nil {
@@ -57,6 +57,9 @@ func listen(path string) (*os.File, error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	if err = syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}); err == nil {
+		err = own()
+	}
+	if err == nil {
 		err = syscall.Listen(fd, backlog)
 	}
 	if err == nil {

@@ -16,11 +16,7 @@ import (
 func (s *Set) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
 	p := s.poolOf(req)
 	for tries := 0; p != nil && tries < maxTries; tries++ {
-		g := p.admit(time.Now())
-		if g == nil {
-			break
-		}
-		w, err := p.acquire(ctx, g, req)
+		w, g, err := p.worker(ctx, req)
 		if err == errNoWorker {
 			break
 		}
@@ -44,18 +40,39 @@ func (s *Set) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, e
 		res, err := h.RoundTrip(ctx)
 		if err == nil || !a.again(err) {
 			a.settle()
-			p.answer(g, err)
+			p.answer(g)
 			return res, err
 		}
 		s.c.Log.Warn("a worker has died before it answered; another one is asked", "id", req.ID, "script", req.Script.Name, "err", err)
 		s.metrics.retries.WithLabelValues(req.Script.Name).Inc()
-		p.answer(g, err)
+		p.answer(g)
 	}
 	req.Mode = cgi.ModeSpawn
 	if p != nil {
-		p.answer(nil, nil)
+		p.answer(nil)
 	}
 	return s.c.Spawn.RoundTrip(ctx, req)
+}
+
+// worker gets a worker of the script's generation, or of the one that takes its place
+// while the request waits.
+func (p *Pool) worker(ctx context.Context, req *cgi.Request) (*worker, *generation, error) {
+	for g := p.admit(time.Now(), req); g != nil; g = p.successor(g) {
+		if w, err := p.acquire(ctx, g, req); err != errNoWorker {
+			return w, g, err
+		}
+	}
+	return nil, nil, errNoWorker
+}
+
+// successor is the generation that has taken the place of g; nil: there is none yet.
+func (p *Pool) successor(g *generation) *generation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.gen == g {
+		return nil
+	}
+	return p.gen
 }
 
 // maxTries: one more when a worker has died before it answered.
@@ -74,7 +91,8 @@ type attempt struct {
 // again reports whether the request may be given to another worker: this one died, by
 // no act of ours, before its first octet, and to repeat the request does no harm.
 func (a *attempt) again(err error) bool {
-	if a.last || !errors.Is(err, cgi.ErrNoOutput) || !strings.Contains(err.Error(), "died of") {
+	var died *cgi.Died
+	if a.last || !errors.Is(err, cgi.ErrNoOutput) || !errors.As(err, &died) || !died.Crash() {
 		return false
 	}
 	if _, spooled := a.req.Body.(*cgi.Spooled); a.req.Body != nil && !spooled {
@@ -122,6 +140,7 @@ func method(req *cgi.Request) string {
 func (p *Pool) hand(w *worker, a *attempt) *cgi.Handover {
 	try := a.req.Attempt()
 	try.AtEnd(a.ended)
+	try.AtEnd(func(e cgi.Exit) { p.judge(w.g, e) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := cgi.Hand(try, cgi.Worker{
@@ -153,7 +172,7 @@ func (p *Pool) discard(w *worker) {
 }
 
 // answer counts how a request was answered. g is nil for mode spawn.
-func (p *Pool) answer(g *generation, err error) {
+func (p *Pool) answer(g *generation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if g == nil {
@@ -161,11 +180,16 @@ func (p *Pool) answer(g *generation, err error) {
 		return
 	}
 	p.answered[g.mode]++
-	switch {
-	case err == nil:
-		p.trouble_ *= 0.9
-	case errors.Is(err, cgi.ErrNoOutput) && strings.Contains(err.Error(), "died of"):
-		p.trouble(g, "its workers crash: "+err.Error())
-	}
 	p.learn(g)
+}
+
+// judge counts how a worker's request has ended for or against the script's mode.
+func (p *Pool) judge(g *generation, e cgi.Exit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.Crashed() {
+		p.trouble(g, "its workers crash: "+describe(e))
+	} else {
+		p.trouble_ *= 0.9
+	}
 }

@@ -1,12 +1,10 @@
 package pool
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
 )
 
 // Config sets up a [Set].
@@ -52,7 +51,7 @@ type Set struct {
 
 	mu     sync.Mutex
 	pools  map[key]*Pool
-	no     map[key]refusal // scripts without a runner
+	no     map[key]*refusal // scripts without a runner
 	closed bool
 }
 
@@ -60,13 +59,22 @@ type Set struct {
 type key struct {
 	file, interpreter string
 	settings          *cgi.Workers
+	confine           *confine.Rules
+	constants         constants
 }
 
 // refusal says why a script has no pool, as long as it stays the same.
 type refusal struct {
-	stamp stamp
-	why   string
-	name  string
+	stamp   stamp
+	why     string
+	name    string
+	asked   int64
+	lastUse time.Time
+}
+
+func (r *refusal) hit() {
+	r.asked++
+	r.lastUse = time.Now()
 }
 
 // maxRefusals bounds what is remembered of scripts without a runner.
@@ -93,7 +101,7 @@ func New(c Config) (*Set, error) {
 	s := &Set{
 		c: c, dir: dir, loading: semaphore.NewWeighted(int64(max(2, c.Processors))),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
-		pools: map[key]*Pool{}, no: map[key]refusal{},
+		pools: map[key]*Pool{}, no: map[key]*refusal{},
 	}
 	s.metrics = newMetrics(s)
 	if c.Registerer != nil {
@@ -109,7 +117,7 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 	if w == nil || w.Mode == cgi.ModeSpawn {
 		return nil
 	}
-	k := key{req.Script.File, req.Script.Interpreter, w}
+	k := key{req.Script.File, req.Script.Interpreter, w, req.Confine, constantsOf(req)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.pools[k]; p != nil {
@@ -119,7 +127,8 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 		return nil
 	}
 	now := stampOf(req.Script.File)
-	if r, ok := s.no[k]; ok && r.stamp == now {
+	if r := s.no[k]; r != nil && r.stamp == now {
+		r.hit()
 		return nil
 	}
 	program, err := eligible(&req.Script, w)
@@ -127,11 +136,13 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 		if len(s.no) >= maxRefusals {
 			clear(s.no)
 		}
-		s.no[k] = refusal{now, err.Error(), req.Script.Name}
+		r := &refusal{stamp: now, why: err.Error(), name: req.Script.Name}
+		r.hit()
+		s.no[k] = r
 		return nil
 	}
 	delete(s.no, k)
-	p := newPool(s, req, program)
+	p := newPool(s, req, k.constants, program)
 	s.pools[k] = p
 	return p
 }
@@ -150,7 +161,7 @@ func (p *Pool) owns(pid int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, g := range p.generations() {
-		if g.pid == pid || g.workers[pid] != nil {
+		if g.pid() == pid || g.workers[pid] != nil {
 			return true
 		}
 	}
@@ -238,191 +249,12 @@ func (g *generation) killAll() {
 	g.p.mu.Lock()
 	defer g.p.mu.Unlock()
 	if !g.dead {
-		syscall.Kill(-g.pid, syscall.SIGKILL)
+		syscall.Kill(-g.pid(), syscall.SIGKILL)
 	}
-	for pid := range g.workers {
-		syscall.Kill(-pid, syscall.SIGKILL)
-	}
-}
-
-// optsIn reports whether a script asks to be reused: the comment `cgi: reuse` in its
-// first ten lines.
-func optsIn(file string) bool {
-	f, err := os.Open(file)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	r := bufio.NewScanner(f)
-	for i := 0; i < 10 && r.Scan(); i++ {
-		if line := strings.TrimSpace(r.Text()); strings.HasPrefix(line, "#") && strings.TrimSpace(strings.TrimLeft(line, "# \t")) == "cgi: reuse" {
-			return true
+	for pid, w := range g.workers {
+		if w.stderr != nil { // the kernel has said that it is ours; the other pids are only somebody's word
+			g.p.confine.Kill(pid, syscall.SIGKILL)
 		}
-	}
-	return false
-}
-
-// keep looks after the pools, every second.
-func (s *Set) keep() {
-	defer close(s.stopped)
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for n := 0; ; n++ {
-		select {
-		case <-s.stop:
-			return
-		case now := <-t.C:
-			for _, p := range s.all() {
-				p.tend(now)
-				if n%10 == 0 {
-					p.weigh()
-				}
-			}
-			if n%10 == 0 {
-				s.fit()
-			}
-			s.drop(now)
-		}
-	}
-}
-
-// stuckTime is how long a worker may take to connect, or to clean up.
-const stuckTime = 15 * time.Second
-
-// tend lets go of what is not needed, and of what is stuck.
-func (p *Pool) tend(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if idle := p.settings.Idle; idle > 0 && p.gen != nil && p.waiters.Len() == 0 && now.Sub(p.lastUse) > idle && p.gen.busy == 0 {
-		p.coolLocked("nobody asked for it in " + idle.String())
-	}
-	for _, g := range p.generations() {
-		if len(g.pending) > 0 && now.Sub(g.pending[0]) > stuckTime && !g.dead {
-			go g.fail(fmt.Sprintf("a worker did not come within %v", stuckTime)) // needs the lock
-		}
-		for pid, w := range g.workers {
-			if (w.state == returning || w.state == leaving) && now.Sub(w.since) > stuckTime {
-				syscall.Kill(-pid, syscall.SIGKILL)
-			}
-		}
-	}
-	if g := p.gen; g != nil {
-		p.trim(g, now)
-		p.refill(g)
-	}
-}
-
-// trim lets idle workers go that are more than wanted for a while.
-func (p *Pool) trim(g *generation, now time.Time) {
-	surplus := g.idle - p.target(now) - 1
-	for ; surplus > 0; surplus-- {
-		w := g.takeIdle()
-		if w == nil {
-			return
-		}
-		g.busy--
-		w.res.Destroy()
-		w.res = nil
-		w.dismiss()
-	}
-}
-
-// coolLocked ends a script's warm parent. The caller must hold p.mu.
-func (p *Pool) coolLocked(why string) {
-	p.set.c.Log.Info("script goes cold", "script", p.script.Name, "why", why)
-	p.retireLocked(p.gen)
-	p.gen, p.state, p.why = nil, Cold, why
-	p.asked, p.askedFrom = 0, time.Time{}
-}
-
-// weigh measures the memory of a script's processes.
-func (p *Pool) weigh() {
-	p.mu.Lock()
-	var pids []int
-	g := p.gen
-	if g != nil {
-		pids = append(pids, g.pid)
-		for pid, w := range g.workers {
-			if g.reuses() || w.state == idling && len(pids) < 3 { // idle warm workers are much alike
-				pids = append(pids, pid)
-			}
-		}
-	}
-	p.mu.Unlock()
-	for _, pid := range pids {
-		m := memoryOf(pid)
-		p.mu.Lock()
-		if w := g.workers[pid]; w != nil {
-			w.memory = m
-		} else if pid == g.pid {
-			g.pss = m
-		}
-		p.mu.Unlock()
-	}
-}
-
-// memory is what a script's processes use.
-func (p *Pool) memory() (sum int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.gen == nil {
-		return 0
-	}
-	var known, n int64
-	for _, w := range p.gen.workers {
-		if w.memory > 0 {
-			known, n = known+w.memory, n+1
-		}
-	}
-	if n > 0 {
-		known = known / n * int64(len(p.gen.workers))
-	}
-	return p.gen.pss + known
-}
-
-// fit lets the scripts go cold that were not asked for the longest, while all together
-// use more memory than they may.
-func (s *Set) fit() {
-	if s.c.Memory <= 0 {
-		return
-	}
-	var sum int64
-	all := s.all()
-	for _, p := range all {
-		sum += p.memory()
-	}
-	for sum > s.c.Memory {
-		var oldest *Pool
-		var when time.Time
-		for _, p := range all {
-			p.mu.Lock()
-			if p.gen != nil && p.gen.busy == 0 && (oldest == nil || p.lastUse.Before(when)) {
-				oldest, when = p, p.lastUse
-			}
-			p.mu.Unlock()
-		}
-		if oldest == nil {
-			return
-		}
-		sum -= oldest.memory()
-		oldest.mu.Lock()
-		if oldest.gen != nil {
-			oldest.coolLocked("the memory for warm scripts is used up")
-		}
-		oldest.mu.Unlock()
-	}
-}
-
-// drop forgets pools that nobody has used for long.
-func (s *Set) drop(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k, p := range s.pools {
-		p.mu.Lock()
-		if len(p.generations()) == 0 && p.waiters.Len() == 0 && now.Sub(p.lastUse) > time.Hour {
-			delete(s.pools, k)
-		}
-		p.mu.Unlock()
 	}
 }
 

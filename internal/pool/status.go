@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,10 +30,16 @@ type Status struct {
 	Starting     int                `json:"starting"`
 	Waiting      int                `json:"waiting"`
 	Forks        int64              `json:"forks"`
+	ForkRate     float64            `json:"fork_rate"` // per second
 	ForkTime     time.Duration      `json:"fork_time"` // mean, in nanoseconds
 	Rate         float64            `json:"rate"`      // requests per second, to workers
 	Answers      map[cgi.Mode]int64 `json:"answers"`
 	LastUse      time.Time          `json:"last_use"`
+	// Waits is the histogram of the time that requests waited because no worker was idle.
+	Waits []Waits `json:"waits,omitempty"`
+	// Demotions counts how often the script lost its mode, by reason: see the metric
+	// warmcgi_demotions_total.
+	Demotions map[string]int64 `json:"demotions,omitempty"`
 }
 
 // Status tells of every script that was asked for, by name. It needs no worker.
@@ -43,7 +50,10 @@ func (s *Set) Status() []Status {
 	}
 	s.mu.Lock()
 	for k, r := range s.no {
-		all = append(all, Status{Script: r.name, File: k.file, Mode: cgi.ModeSpawn, Wanted: k.settings.Mode, State: Unsafe, Why: r.why})
+		all = append(all, Status{
+			Script: r.name, File: k.file, Mode: cgi.ModeSpawn, Wanted: k.settings.Mode, State: NoRunner, Why: r.why,
+			Answers: map[cgi.Mode]int64{cgi.ModeSpawn: r.asked}, LastUse: r.lastUse,
+		})
 	}
 	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b Status) int {
@@ -65,14 +75,11 @@ func (p *Pool) status(now time.Time) Status {
 	st := Status{
 		Script: p.script.Name, File: p.script.File, Mode: cgi.ModeSpawn, Wanted: p.settings.Mode, State: p.state, Why: p.why,
 		Waiting: p.waiters.Len(), Forks: p.forks, ForkTime: p.forkTime.d, Rate: p.arrivals.at(now),
-		Answers: map[cgi.Mode]int64{}, LastUse: p.lastUse,
-	}
-	st.Language = p.language
-	for m, n := range p.answered {
-		st.Answers[m] = n
+		ForkRate: p.forkRate.at(now), Answers: maps.Clone(p.answered), LastUse: p.lastUse, Language: p.language,
+		Waits: p.waitsLocked(), Demotions: maps.Clone(p.demotions),
 	}
 	if g := p.gen; g != nil {
-		st.Mode, st.Parent, st.ParentMemory, st.Files = g.mode, g.pid, g.pss, len(g.files.stamps)
+		st.Mode, st.Parent, st.ParentMemory, st.Files = g.mode, g.pid(), g.pss, g.files.count()
 		st.Idle, st.Busy, st.Starting = g.idle, g.busy, len(g.pending)
 	}
 	return st

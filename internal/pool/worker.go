@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -71,9 +72,10 @@ func (g *generation) acceptAll() {
 	}
 	for {
 		var fd, pid int
+		var uid uint32
 		var aerr error
 		err := c.Read(func(l uintptr) bool {
-			fd, pid, aerr = accept(int(l))
+			fd, pid, uid, aerr = accept(int(l))
 			return aerr != syscall.EAGAIN
 		})
 		if err != nil {
@@ -81,6 +83,10 @@ func (g *generation) acceptAll() {
 		}
 		switch aerr {
 		case nil:
+			if u := g.p.confine.RunsAs(); u != nil && uid != u.UID {
+				syscall.Close(fd) // nobody but the user's processes may be here at all
+				continue
+			}
 			g.connected(fd, pid)
 		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
 			g.p.set.c.Log.Error("can't accept a worker's connection", "script", g.p.script.Name, "err", aerr)
@@ -118,12 +124,15 @@ func (g *generation) connected(fd, pid int) {
 
 func (g *generation) reuses() bool { return g.mode == cgi.ModeReuse }
 
-// forked: the warm parent names a child.
-func (g *generation) forked(pid int) {
+// forked: the warm parent names a child. It reports whether there may be one more.
+func (g *generation) forked(pid int) bool {
 	p := g.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := g.workers[pid]
+	if w == nil && len(g.workers) >= maxWorkers {
+		return false
+	}
 	if w == nil {
 		w = g.newWorker(pid)
 	}
@@ -134,6 +143,7 @@ func (g *generation) forked(pid int) {
 	if w.conn >= 0 && w.state == starting {
 		g.arrive(w)
 	}
+	return true
 }
 
 // newWorker is called by whichever comes first. The caller must hold p.mu.
@@ -166,6 +176,7 @@ func (g *generation) arrive(w *worker) {
 		p.forkTime.add(took)
 		p.metrics.fork.Observe(took.Seconds())
 		p.forks++
+		p.forkRate.hit(now)
 	}
 	if !fresh {
 		g.busy--
@@ -225,6 +236,7 @@ func (w *worker) worn(now time.Time) bool {
 	s := w.g.p.settings
 	return w.most > 0 && w.requests >= w.most ||
 		!w.until.IsZero() && now.After(w.until) ||
+		w.g.reuses() && w.g.p.spent(w.pid) ||
 		s.Memory > 0 && w.memory > s.Memory
 }
 
@@ -294,7 +306,7 @@ func (g *generation) exited(pid int, e cgi.Exit) {
 	stderr := w.stderr
 	g.endIfEmptyLocked()
 	if w.left != "" {
-		go endGroup(pid) // ends with the group, or by SIGKILL
+		go p.endGroup(pid) // ends with the group, or by SIGKILL
 	}
 	p.refill(g)
 	p.mu.Unlock()
@@ -308,9 +320,9 @@ func (g *generation) exited(pid int, e cgi.Exit) {
 // describe says how a process ended.
 func describe(e cgi.Exit) string {
 	if e.Signal != "" {
-		return "died of " + e.Signal
+		return (&cgi.Died{Signal: e.Signal}).Error()
 	}
-	return "exit status " + itoa(e.Code)
+	return "exit status " + strconv.Itoa(e.Code)
 }
 
 // free is called when nothing works on a worker's request any more.
@@ -336,12 +348,12 @@ func (w *worker) free() {
 }
 
 // endGroup ends what a reused worker has left behind: TERM, then KILL.
-func endGroup(pgid int) {
+func (p *Pool) endGroup(pgid int) {
 	for range 50 {
-		if syscall.Kill(-pgid, syscall.SIGTERM) != nil {
+		if p.confine.Kill(pgid, syscall.SIGTERM) != nil {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	syscall.Kill(-pgid, syscall.SIGKILL)
+	p.confine.Kill(pgid, syscall.SIGKILL)
 }

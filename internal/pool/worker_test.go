@@ -110,6 +110,7 @@ func TestAScriptWhoseWorkersCrashIsDemoted(t *testing.T) {
 	assert.Equal(t, cgi.ModeSpawn, s.ask(w, file).mode)
 	assert.Contains(t, s.status().Why, "SIGSEGV")
 	assert.Equal(t, 2, s.log.count("script is demoted"))
+	assert.Equal(t, map[string]int64{"trouble": 2}, s.status().Demotions)
 	s.write("a.pl", hello)
 	s.until(cgi.ModeReuse, w, file)
 }
@@ -182,7 +183,15 @@ func TestRequestsWaitForAWorkerAndNoLongerThanTheyMay(t *testing.T) {
 	req.Queue.Wait = time.Second
 	a := s.do(t.Context(), req)
 	assert.ErrorIs(t, a.err, cgi.ErrQueueWait)
-	assert.Zero(t, s.status().Waiting)
+	st := s.status()
+	assert.Zero(t, st.Waiting)
+	var waited int64
+	for _, c := range st.Waits {
+		if c.UpTo == 0 || c.UpTo >= time.Second {
+			waited += c.Requests
+		}
+	}
+	assert.EqualValues(t, 1, waited, "%+v", st.Waits)
 }
 
 func TestAStrangerIsNotGivenARequest(t *testing.T) {
@@ -223,6 +232,20 @@ func TestAWarmParentThatDiesIsReplacedAndTakesNoAnswerWithIt(t *testing.T) {
 	s.eventually("broken", func() bool { return s.status().State != Ready || s.log.count("warm parent has ended") > 0 })
 	assert.Equal(t, "body", s.ask(w, file, "QUERY_STRING=0").body, "spawned meanwhile")
 	s.until(cgi.ModeWarm, w, file, "QUERY_STRING=0")
+
+	// One that was good for a while is replaced at once.
+	p := s.poolOf(s.request(w, file))
+	p.mu.Lock()
+	p.gen.readyAt = time.Now().Add(-2 * stableTime)
+	parent := p.gen.pid()
+	p.mu.Unlock()
+	require.NoError(t, syscall.Kill(parent, syscall.SIGKILL))
+	s.eventually("another parent", func() bool {
+		st := s.status()
+		assert.NotEqual(t, Broken, st.State)
+		return st.State == Ready && st.Parent != parent
+	})
+	assert.EqualValues(t, 1, s.status().Demotions["ended"])
 }
 
 func TestAShutdownEndsWhatRuns(t *testing.T) {
@@ -239,4 +262,49 @@ func TestAShutdownEndsWhatRuns(t *testing.T) {
 	assert.Error(t, a.err)
 	assert.Equal(t, cgi.ReasonShutdown, a.exit.Killed)
 	assert.Equal(t, cgi.ModeSpawn, s.ask(w, file).mode, "what comes later is spawned")
+}
+
+func TestAWarmParentThatDoesNotEndIsKilled(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", hello)
+	s.until(cgi.ModeWarm, w, file)
+	p := s.poolOf(s.request(w, file))
+	parent := s.status().Parent
+	require.NoError(t, syscall.Kill(parent, syscall.SIGSTOP))
+	s.write("a.pl", hello+"print ' again';")
+	assert.Contains(t, s.ask(w, file).body, "again")
+	p.mu.Lock()
+	for g := range p.old {
+		g.retiredAt = time.Now().Add(-2 * stuckTime)
+	}
+	p.mu.Unlock()
+	s.eventually("it has ended", func() bool { return syscall.Kill(parent, 0) == syscall.ESRCH })
+}
+
+func TestAScriptThatEndsItselfByASignalIsNotTroubleAndNotAskedTwice(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\nif ($ENV{QUERY_STRING}) { open my $f, '>>', $ENV{QUERY_STRING}; print $f 'x'; close $f; kill ALRM => $$; sleep 60 }\n"+body)
+	s.until(cgi.ModeWarm, w, file)
+	count := filepath.Join(s.dir, "count")
+	for range 2 * maxTrouble {
+		a := s.do(t.Context(), s.request(w, file, "QUERY_STRING="+count))
+		assert.ErrorIs(t, a.err, cgi.ErrNoOutput)
+		assert.Equal(t, "SIGALRM", a.exit.Signal)
+	}
+	info, err := os.Stat(count)
+	require.NoError(t, err)
+	assert.EqualValues(t, 2*maxTrouble, info.Size())
+	assert.Equal(t, cgi.ModeWarm, s.ask(w, file).mode)
+}
+
+func TestAScriptWhoseWorkersCrashInTheMiddleOfTheirAnswersIsDemoted(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\n$| = 1;\n"+body+"kill SEGV => $$ if $ENV{QUERY_STRING};\n")
+	s.until(cgi.ModeWarm, w, file)
+	s.eventually("spawn", func() bool {
+		a := s.do(t.Context(), s.request(w, file, "QUERY_STRING=1"))
+		assert.ErrorIs(t, a.err, cgi.ErrTruncated)
+		return strings.Contains(s.log.String(), "from=warm to=spawn")
+	})
+	assert.Contains(t, s.status().Why, "SIGSEGV")
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,9 @@ type setup struct {
 	env      []string // base environment; nil is PATH alone
 	preload  []string
 	late     []string
+	given    []string // what the warm parent has beside env
 	captured string
+	perl     string // the route's interpreter
 }
 
 // request is one request for a script.
@@ -114,7 +117,7 @@ func start(t *testing.T, script string, s setup) *parent {
 	if s.captured == "" {
 		s.captured = "refuse"
 	}
-	prog, err := Find(script, "")
+	prog, err := Find(script, s.perl)
 	require.NoError(t, err)
 	text, err := prog.Language.Text(script, s.mode)
 	require.NoError(t, err)
@@ -144,9 +147,10 @@ func start(t *testing.T, script string, s setup) *parent {
 	outR, outW, err := os.Pipe()
 	require.NoError(t, err)
 	p.stdin, p.stdout = inR, outR
+	env := slices.Concat(s.env, []string{"GATEWAY_INTERFACE=CGI/1.1"}, s.given)
 	p.cmd = &exec.Cmd{
 		Path: prog.Argv[0], Args: append(append([]string{}, prog.Argv...), "/proc/self/fd/4"),
-		Dir: filepath.Dir(script), Env: s.env, Stdin: inR, Stdout: outW, Stderr: p.log,
+		Dir: filepath.Dir(script), Env: env, Stdin: inR, Stdout: outW, Stderr: p.log,
 		ExtraFiles: []*os.File{theirs, mem}, WaitDelay: time.Second,
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM},
 	}
@@ -158,6 +162,9 @@ func start(t *testing.T, script string, s setup) *parent {
 	t.Cleanup(p.stop)
 
 	pairs := []string{"version", "1", "cookie", "co%o kie", "mode", s.mode, "script", script, "socket", ln.Addr().String(), "captured", s.captured, "future", "x"}
+	for _, v := range env {
+		pairs = append(pairs, "env", v)
+	}
 	for _, m := range s.preload {
 		pairs = append(pairs, "preload", m)
 	}

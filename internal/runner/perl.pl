@@ -3,24 +3,45 @@
 # script's own source, which so remains the main program: perl compiles it as ever, and
 # the INIT block that was registered here, before any other, runs when that is done.
 # There the warm parent forks. A child returns from the INIT block into the script.
+# perl_load.pl, perl_objects.pl and, for mode reuse, perl_reuse.pl follow in the same block.
 package WarmCGI;
 use strict;
-use warnings;
-require POSIX;
 
 our ($SCRIPT, $MODE, $PREFIX);    # set by the text before this one
 our (%ORDER, @PRELOAD, %LATE);    # the order
+our %VARIABLE;                    # names of a request's variables, as the order has them
 our $PARENT = $$;
 our ($CTL, $WORKER);              # control socket; our pid once we are a worker
 our ($ERRORS, $LOADING, $SAID);   # the real descriptor 2; what it is while loading; what was written there
+our ($CHLD, $ALARM);              # the handler and the alarm that loading has set
 our $ADDRESS;                     # of the script's socket
-our @COPIES;                      # pairs: 0, 1 or 2, and a descriptor that is a copy of it
-our ($ENV, %SET, %READ);          # the real %ENV; what loading set in it, and read of it
-our (%LOADED, @RISKY, @DATA);     # %INC at the fork; classes with destructors; handles DATA
-our @HARMLESS = map "${_}::DESTROY", qw(CGI IO::Handle SelectSaver Regexp WarmCGI::Env);
+our (@STANDARD, @COPIES);         # what 0, 1 and 2 are; pairs: one of them, and a descriptor that is a copy of it
+our ($ENV, %SET);                 # the real %ENV; what loading set in it
+our (%READ, %SEEN);               # what loading read of it: a request's variables, and others with their values
+our $UMASK = umask;
+our @RANDOM;                      # the random numbers that are next
+our $FD = -d '/proc/self/fd' ? '/proc/self/fd' : '/dev/fd';
+our @COMMAND = do { open my $h, '<:raw', '/proc/self/cmdline'; split /\0/, <$h> // '' };
+our (%LOADED, @DATA);             # %INC at the fork; handles DATA
 our %CHILDREN;                    # of the warm parent
+our @LIBRARY = grep { my $dir = $_; !ref && m{^/} && !grep $_ eq $dir, split /:/, $main::ENV{PERL5LIB} // '' } @INC;
+
+# What is needed of POSIX is had without its module, which would be there for the script,
+# too: in %INC, and in the numbers of its string evals. The package is taken away again
+# once the runner is compiled.
+our $POSIX = eval {
+    DynaLoader::boot_DynaLoader('DynaLoader') if !defined &DynaLoader::dl_load_file;
+    my ($file) = grep { -e } map "$_/auto/POSIX/POSIX.so", @LIBRARY;
+    my $lib  = DynaLoader::dl_load_file($file // die, 0) // die;
+    my $boot = DynaLoader::dl_find_symbol($lib, 'boot_POSIX') // die;
+    DynaLoader::dl_install_xsub('POSIX::bootstrap', $boot, $file)->('POSIX');
+    1;
+};
+require POSIX if !$POSIX;
+our $MASK = POSIX::SigSet->new(POSIX::SIGCHLD(), POSIX::SIGTERM());
 
 open($CTL, '+<&=', 3) or die "control socket: $!";
+binmode $CTL;    # -C and PERL_UNICODE ask for layers on all handles
 
 sub say_line { syswrite($CTL, join(' ', @_) . "\n") }
 
@@ -47,169 +68,12 @@ sub read_all {
     my ($fd, undef, $n) = @_;
     while ($n > 0) {
         my $got = POSIX::read($fd, my $b, $n);
-        next if !defined $got && $!{EINTR};
+        next if !defined $got && $! == 4;    # EINTR
         return 0 if !$got || $got == 0;
         $_[1] .= $b;
         $n -= $got;
     }
     return 1;
-}
-
-# A request's variables are not there while the script is loaded. One that reads them
-# then would keep what it saw, so it must not be warm: %ENV is watched. What loading sets
-# in it (BEGIN { $ENV{PATH} = ... } is usual with -T) stays set over every request's.
-{
-    package WarmCGI::Env;
-    my $request = qr/^(?:HTTP_|REMOTE_|CONTENT_|PATH_INFO$|PATH_TRANSLATED$|QUERY_STRING$|REQUEST_|SCRIPT_NAME$|SERVER_(?:NAME|PORT|PROTOCOL|ADDR)$|AUTH_TYPE$|HTTPS$)/;
-    sub TIEHASH  { bless {}, shift }
-    sub FETCH    { $WarmCGI::READ{$_[1]} = 1 if $_[1] =~ $request; $WarmCGI::ENV->{$_[1]} }
-    sub EXISTS   { $WarmCGI::READ{$_[1]} = 1 if $_[1] =~ $request; exists $WarmCGI::ENV->{$_[1]} }
-    sub STORE    { $WarmCGI::SET{$_[1]} = $_[2]; $WarmCGI::ENV->{$_[1]} = $_[2] }
-    sub DELETE   { $WarmCGI::SET{$_[1]} = undef; delete $WarmCGI::ENV->{$_[1]} }
-    sub CLEAR    { $WarmCGI::READ{'all variables'} = 1; %$WarmCGI::ENV = () }
-    sub FIRSTKEY { $WarmCGI::READ{'all variables'} = 1; keys %$WarmCGI::ENV; each %$WarmCGI::ENV }
-    sub NEXTKEY  { each %$WarmCGI::ENV }
-    sub SCALAR   { scalar %$WarmCGI::ENV }
-}
-
-sub watch_env {
-    $ENV = \%main::ENV;
-    tie my %watch, 'WarmCGI::Env';
-    no warnings 'once';
-    *main::ENV = \%watch;
-}
-
-sub unwatch_env { *main::ENV = $ENV }
-
-sub order {
-    my @pairs = pairs(3);
-    pop @pairs;
-    while (my ($name, $value) = splice @pairs, 0, 2) {
-        if    ($name eq 'preload') { push @PRELOAD, $value }
-        elsif ($name eq 'late')    { $LATE{$1} = $2 if $value =~ /^(.*?)=(.*)\z/s }
-        elsif ($value =~ /^(.*)\z/s) { $ORDER{$name} = $1 }    # it is the gateway's: not tainted
-    }
-    say_line('hello', 1, word($ORDER{cookie}), 'perl', sprintf '%vd', $^V);
-    POSIX::close(4);
-}
-
-# What perl says while it compiles, it says to every request in plain CGI. So it is kept,
-# and each worker repeats it.
-sub keep_errors {
-    open($ERRORS, '>&', 2) && open($LOADING, '+>>', undef) or return;
-    POSIX::dup2(fileno $LOADING, 2);
-}
-
-sub release_errors {
-    return if !$LOADING;
-    seek $LOADING, 0, 0;
-    read $LOADING, $SAID, 1 << 20;
-    find_copies();
-    POSIX::dup2(fileno $ERRORS, $_) for copies(2);
-    close $LOADING;
-    close $ERRORS;
-    undef $LOADING;
-}
-
-# find_copies looks for copies of the standard descriptors: CGI::Carp, for one, makes one
-# of 2 when it is loaded. A worker's have to be copies of its own.
-sub find_copies {
-    my %what = map { identity($_) => $_ } 0, 1, 2;
-    my %known = map { fileno($_) => 1 } $CTL, $LOADING, $ERRORS;
-    opendir my $dir, '/proc/self/fd' or return;
-    for my $fd (grep { /^\d+\z/ && $_ > 2 && !$known{$_} } readdir $dir) {
-        my $which = $what{identity($fd)};
-        push @COPIES, [$which, $fd] if defined $which;
-    }
-}
-
-sub identity { join ' ', (POSIX::fstat(shift))[0, 1] }
-
-sub failed {
-    release_errors();
-    POSIX::write(2, $SAID, length $SAID);
-    say_line('failed', word(shift // (length $SAID ? substr $SAID, 0, 1000 : 'it ended while it was loaded')));
-    POSIX::_exit(1);
-}
-
-# preload loads what the route names.
-sub preload {
-    for my $m (@PRELOAD) {
-        (my $file = $m) =~ s{::}{/}g;
-        $file =~ /^([\w.\/+-]+)\z/ or failed("preload: $m is no module's name");
-        $file = $1 =~ /\.p[lm]\z/ ? $1 : "$1.pm";
-        eval { package main; require $file; 1 } or failed("preload: $m: $@");
-    }
-}
-
-# load_late loads what workers of an earlier parent loaded after their fork, if it is
-# found in the same file.
-sub load_late {
-    local ($@, $!, $SIG{__DIE__}, $SIG{__WARN__});
-    $SIG{__WARN__} = sub { };
-    for my $name (sort keys %LATE) {
-        next if $INC{$name} || $name !~ /^([\w\/]+\.pm)\z/;
-        $name = $1;
-        my ($dir) = grep { !ref && -e "$_/$name" } @INC;
-        next if !defined $dir || "$dir/$name" ne $LATE{$name};
-        eval { package main; require $name; 1 };
-    }
-}
-
-# report tells the gateway what was loaded, and what keeps the script from being forked.
-sub report {
-    say_line('file', word($SCRIPT));
-    for my $f (values %INC) {
-        say_line('file', word($f)) if defined $f && !ref $f && $f =~ m{^/};
-    }
-    say_line('unsafe', word("reads $_ while it is loaded")) for sort keys %READ;
-    if ($MODE eq 'reuse' && $ORDER{captured} ne 'accept') { say_line('captured', word($_)) for captured() }
-}
-
-# each_stash calls a function with the name and the hash of each package.
-sub each_stash {
-    my $do = shift;
-    my @names = ('');
-    my %seen;
-    while (defined(my $prefix = shift @names)) {
-        no strict 'refs';
-        my $stash = \%{length $prefix ? $prefix : 'main::'};
-        next if $seen{$stash}++;
-        push @names, map $prefix . $_, grep /^\w+::\z/ && $_ ne 'main::', keys %$stash;
-        $do->(length $prefix ? substr($prefix, 0, -2) : 'main', $stash);
-    }
-}
-
-# keep_data closes the handles DATA: an inherited descriptor would have one offset for
-# all workers. Each of them opens its own.
-sub keep_data {
-    my ($name, $stash) = @_;
-    no strict 'refs';
-    no warnings;
-    my $glob = exists $stash->{DATA} && ref \$stash->{DATA} eq 'GLOB' ? $stash->{DATA} : return;
-    return if !defined fileno *$glob;
-    my $file = readlink '/proc/self/fd/' . fileno *$glob;
-    my $at   = tell *$glob;
-    ($file, $at) = ($SCRIPT, $at - $PREFIX) if $name eq 'main' || $file !~ m{^/} || $file =~ /memfd:/;
-    push @DATA, [$glob, $file, $at, join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers(*$glob)];
-    close *$glob;
-}
-
-sub open_data {
-    for (@DATA) {
-        my ($glob, $file, $at, $layers) = @$_;
-        open(*$glob, "<$layers", $file) and seek(*$glob, $at, 0);
-    }
-}
-
-# find_risky notes a class whose objects have to be destroyed at the end. How many there
-# are is told by the references to the class: each object holds one. Destructors that do
-# nothing don't count.
-sub find_risky {
-    my ($name, $stash) = @_;
-    return if $name eq 'main' || $name eq 'UNIVERSAL';
-    my $destroy = $name->can('DESTROY') || $name->can('AUTOLOAD') or return;
-    push @RISKY, [$stash] if !grep { defined &$_ && \&$_ == $destroy } @HARMLESS;
 }
 
 # fork_loop is the warm parent's life. A worker returns from it.
@@ -218,18 +82,17 @@ sub find_risky {
 # each page that it writes to, in each worker, and a variable is on a page: so this is a
 # few long subs with few variables, and calls the system where perl would make a handle.
 sub fork_loop {
-    my $mask = POSIX::SigSet->new(POSIX::SIGCHLD(), POSIX::SIGTERM());
-    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $mask);
-    my ($lines, $stopping, $n, $bits, $pid) = ('', 0);
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $MASK);
+    my ($lines, $stopping, $wanted, $n, $bits, $pid) = ('', 0, 0);
     my $signals = signalfd();
     while (1) {
         $bits = "\x08";    # descriptor 3
         vec($bits, $signals, 1) = 1 if defined $signals;
-        select($bits, undef, undef, defined $signals ? undef : %CHILDREN ? 0.02 : 1);
+        select($bits, undef, undef, $wanted ? 0.05 : defined $signals ? undef : %CHILDREN ? 0.02 : 1);
         if (!defined $signals) {
-            POSIX::sigpending($mask);
-            end_all() if $mask->ismember(POSIX::SIGTERM());
-            $mask->fillset;
+            POSIX::sigpending($MASK);
+            end_all() if $MASK->ismember(POSIX::SIGTERM());
+            $MASK->fillset;
         } elsif (vec($bits, $signals, 1)) {
             POSIX::read($signals, $n, 128);
             end_all() if unpack('L', $n // '') == POSIX::SIGTERM();
@@ -238,22 +101,23 @@ sub fork_loop {
             syswrite $CTL, "exit $pid $? -1 -1\n" if delete $CHILDREN{$pid};
         }
         POSIX::_exit(0) if $stopping && !%CHILDREN;
-        next if !vec($bits, 3, 1);
-        sysread($CTL, $lines, 4096, length $lines) or end_all();
-        while ($lines =~ s/^(\w+) ?(\d*)\n//) {
-            if ($1 eq 'stop') { $stopping = 1; POSIX::_exit(0) if !%CHILDREN }
-            next if $1 ne 'fork';
-            $n = $2;
-            while ($n-- > 0) {
-                $pid = fork;
-                if (!defined $pid) { select undef, undef, undef, 0.01; redo }
-                if (!$pid) {
-                    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $mask);
-                    return;
-                }
-                $CHILDREN{$pid} = 1;
-                syswrite $CTL, "forked $pid\n";
+        if (vec($bits, 3, 1)) {
+            sysread($CTL, $lines, 4096, length $lines) or end_all();
+            while ($lines =~ s/^(\w+) ?(\d*)\n//) {
+                if    ($1 eq 'fork') { $wanted += $2 }
+                elsif ($1 eq 'stop') { $stopping = 1; $wanted = 0; POSIX::_exit(0) if !%CHILDREN }
             }
+        }
+        while ($wanted > 0) {
+            $pid = fork;
+            last if !defined $pid;    # a limit of processes; the dead have to be waited for
+            if (!$pid) {
+                POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $MASK);
+                return;
+            }
+            $wanted--;
+            $CHILDREN{$pid} = 1;
+            syswrite $CTL, "forked $pid\n";
         }
     }
 }
@@ -297,6 +161,7 @@ sub connection {
 sub become_worker {
     $WORKER = $$;
     setpgrp(0, 0);
+    $SIG{CHLD} = $CHLD if defined $CHLD;
     my $fd = connection();
     POSIX::dup2($fd, $_) for copies(2);
     POSIX::close($fd);
@@ -310,46 +175,66 @@ sub copies { $_[0], @COPIES ? map $_->[1], grep $_->[0] == $_[0], @COPIES : () }
 sub next_request {
     my $fd = connection();
     my @pairs = pairs($fd) or POSIX::_exit(0);
-    my (@args, %gone, $name, $value);
-    @gone{keys %$ENV} = ();
+    my (@args, $name, $value);
+    my $names = 0;
     for (my $i = 0; $i < $#pairs; $i += 2) {
         ($name, $value) = @pairs[$i, $i + 1];
         if (ord $name == 61) { push @args, $value if $name eq '=arg'; next }
-        $ENV->{$name} = $value if !defined $ENV->{$name} || $ENV->{$name} ne $value;
-        delete $gone{$name};
+        $ENV->{$name} = $value if ($ENV->{$name} // "\0") ne $value;
+        ++$names;
     }
-    delete $ENV->{$_} for keys %gone;
+    if (keys %$ENV != $names) {    # some are of another request, or of the parent's
+        my %given = (@pairs, '');    # after the last NUL is a name, too
+        delete $ENV->{$_} for grep !exists $given{$_}, keys %$ENV;
+    }
+    POSIX::dup2($fd, $_) for copies(1);
+    if ($ENV->{CONTENT_LENGTH}) { POSIX::dup2($fd, $_) for copies(0) }
+    POSIX::close($fd);
+    for (keys %SEEN) {
+        be_plain($_, @args) if ($ENV->{$_} // "\0") ne ($SEEN{$_} // "\0");
+    }
     for (keys %SET) {
         if (defined $SET{$_}) { $ENV->{$_} = $SET{$_} }
         else                  { delete $ENV->{$_} }
     }
-    POSIX::dup2($fd, $_) for copies(1);
-    if    ($ENV->{CONTENT_LENGTH}) { POSIX::dup2($fd, $_) for copies(0) }
-    elsif ($MODE eq 'reuse')       { null(copies(0)) }
-    POSIX::close($fd);
     POSIX::write(2, $SAID, length $SAID) if length $SAID;
     $^T = time;
+    alarm $ALARM if $ALARM;
     open_data() if @DATA;
     if ($MODE eq 'reuse') { handles(); seed() }
     else                  { srand }
-    $! = 0;    # die ends with it
+    utf8::decode($_) for ${^UNICODE} & 32 ? @args : ();    # -CA
+    $! = $? = 0;    # die ends with them
     return @args;
+}
+
+# be_plain: loading has read a variable that this request has with another value. So the
+# script runs as plain CGI does, now and from now on.
+sub be_plain {
+    my ($name, @args) = @_;
+    say_line('unsafe', word("reads $name while it is loaded"));
+    umask $UMASK;
+    chdir $SCRIPT =~ s{[^/]*\z}{}r;
+    $SIG{$_} = 'DEFAULT' for grep { ($SIG{$_} // '') eq 'IGNORE' } keys %SIG;
+    my ($perl, @command) = @COMMAND ? ($^X, map { $_ eq '/proc/self/fd/4' ? $SCRIPT : $_ } @COMMAND) : ($SCRIPT, $SCRIPT);
+    ($_) = /^(.*)\z/s for $perl, @command, @args, @$ENV{grep exists $ENV->{$_}, qw(PATH IFS CDPATH ENV BASH_ENV)};    # not tainted
+    eval { exec { $perl } @command, @args } or POSIX::write(2, $@, length $@);
+    POSIX::_exit(1);
 }
 
 # null puts /dev/null on descriptors.
 sub null {
-    my $fd = POSIX::open('/dev/null', POSIX::O_RDWR()) // return;
+    my $fd = POSIX::open('/dev/null', 2) // return;    # O_RDWR
     POSIX::dup2($fd, $_) for @_;
-    POSIX::close($fd);
+    POSIX::close($fd) if $fd > 2;    # it is 0 if that was closed
 }
 
 sub finished {
     my ($code, $left) = @_;
     if (keys %INC != keys %LOADED) {
         for my $name (grep !exists $LOADED{$_}, keys %INC) {
-            my $file = $INC{$name};
-            say_line('late', $$, word($name), word(defined $file && !ref $file ? $file : '-')) if $name =~ /\.pm\z/;
-            $LOADED{$name} = 1 if $left;
+            say_line('late', $$, word($name), word(file_of($name))) if $MODE eq 'reuse' || $name =~ /\.pm\z/;
+            $LOADED{$name} = 1;
         }
     }
     say_line('done', $$, $code & 255, $left || '-');
@@ -358,8 +243,9 @@ sub finished {
 # flush_all writes what is in the buffers of all open handles: perl does so before each
 # exec, also before one that fails.
 sub flush_all {
-    no warnings;
-    local ($@, $!, $?);
+    local $^W = 0;
+    local ($@, $!, $?, $SIG{__DIE__});
+    local $SIG{__WARN__} = sub { };    # -W warns where nobody wants it
     eval { local %ENV = (); exec { '' } '' };
 }
 
@@ -369,17 +255,14 @@ sub ended {
     failed() if defined $LOADING && $$ == $PARENT;
 }
 
-# leave is the last END block of a worker in mode warm. An ordinary exit would destroy
-# everything, and pay for each page of the warm parent's that it touches. It is only
-# needed where objects with a destructor are alive, or may be, or a child that perl may
-# have to wait for; then the gateway learns the end from the exit status.
+# leave is the last END block of a worker in mode warm. Where perl's own exit is needed,
+# the gateway learns the end from the exit status.
 sub leave {
     return if $$ != $WORKER;
     my $code = $?;
-    my $quick = keys %INC == keys %LOADED && waitpid(-1, POSIX::WNOHANG()) != 0 && !grep { Internals::SvREFCNT(%{$_->[0]}) > $_->[1] } @RISKY;
-    if (!$quick) {
+    if (waitpid(-1, POSIX::WNOHANG()) == 0 || to_destroy()) {
         for my $name (grep !exists $LOADED{$_}, keys %INC) {
-            say_line('late', $$, word($name), word(ref $INC{$name} ? '-' : $INC{$name} // '-')) if $name =~ /\.pm\z/;
+            say_line('late', $$, word($name), word(file_of($name))) if $name =~ /\.pm\z/;
         }
         $? = $code;
         return;
@@ -391,8 +274,12 @@ sub leave {
 }
 
 sub start {
+    delete $main::{'POSIX::'} if $POSIX;
     order();
     keep_errors();
+    my $seed = srand;
+    @RANDOM = (rand, rand);
+    srand $seed;
     watch_env();
     preload();
 }
@@ -403,10 +290,12 @@ sub loaded {
     unwatch_env();
     each_stash(\&keep_data);
     release_errors();
-    each_stash(\&find_risky);
-    $_->[1] = Internals::SvREFCNT(%{$_->[0]}) for @RISKY;
+    each_stash(\&note_class);
+    count_classes();
     %LOADED = map { $_ => 1 } keys %INC;
-    { my $was = select(STDOUT); my $af = $|; $| = 1; print STDOUT ''; $| = $af; select($was) }
+    { my $was = select(STDOUT); my $af = $|; $| = 1; $| = $af; select($was) }    # flushes
+    $ALARM = alarm 0;
+    if (defined $SIG{CHLD}) { $CHLD = $SIG{CHLD}; $SIG{CHLD} = 'DEFAULT' }    # the parent waits for its children itself
     $ADDRESS = $^O eq 'linux' ? pack('Sa*', 1, "$ORDER{socket}\0") : pack('CCa*', 3 + length $ORDER{socket}, 1, "$ORDER{socket}\0");
     report();
     null(copies(0));    # for requests without a body

@@ -1,20 +1,27 @@
 # Mode reuse. The script's source stands in a loop of the main program,
-#     REQUEST: while (WarmCGI::next_in_reuse()) { ... }
+#     REQUEST: while (WarmCGI::next_in_reuse()) { local *ARGV; @ARGV = @WarmCGI::ARGS; @_ = (); ... }
 # and not in a sub or an eval: caller, $^S, local, die and __FILE__ are what they are in
 # plain CGI, and exit is the way to the loop's next round. A script that dies, dies with
 # its process: its message and its END blocks are perl's own.
-our (%WAS, $SEEDS, $STATUS, $SERVING);
+our (%WAS, $SEEDS, $STATUS, $SERVING, @ARGS);
+our @ENDS;                            # END blocks of the script's, out of
+our $ENDS    = -2;                    # so many, less one, that there are
+our @SIGNALS = (sort(keys %SIG), '__WARN__', '__DIE__');
+our $BLOCKED = POSIX::SigSet->new;    # the signals that are blocked before the first request
 
 # exit can be called where the loop can't be reached: below a sort block, in a
 # destructor. Then the process ends, as ever.
 sub exit_request {
     $STATUS = @_ ? $_[0] : 0;
-    no warnings 'exiting';
+    local $^W = 0;    # it warns of leaving a sub
     eval { next REQUEST } if $SERVING && $$ == $WORKER;
     CORE::exit($STATUS);
 }
 
 BEGIN { *CORE::GLOBAL::exit = sub (;$) { unshift @_, 0 if !@_; goto &exit_request } }
+
+# left_loop: the script has said last where there is no loop but ours.
+sub left_loop { die qq{Can't "last" outside a loop block.\n} }
 
 # captured lists the lexicals of the main program that named subs and END blocks see:
 # they would see those of the first request for ever.
@@ -55,19 +62,25 @@ sub subs_of_script {
 sub end_blocks {
     my $list = B::end_av();
     return if !$list->can('ARRAY');
-    return map { $_->object_2svref } grep { ($_->FILE // '') eq $SCRIPT || ($_->FILE // '') =~ m{/File/Temp\.pm\z} } $list->ARRAY;
+    my $n = $list->FILL;
+    return @ENDS if $n == $ENDS;    # none has come
+    $ENDS = $n;
+    return @ENDS = map { $_->object_2svref } grep { ($_->FILE // '') eq $SCRIPT || ($_->FILE // '') =~ m{/File/Temp\.pm\z} } $list->ARRAY;
 }
 
 # remember notes how the process is before the first request.
 sub remember {
-    no warnings;
+    my $warn = $^W;
+    local $^W = 0;
+    $SIG{FPE} = 'IGNORE' if ($SIG{FPE} // '') eq 'IGNORE';    # or perl asks the system each time
     %WAS = (
-        sig => {%SIG}, inc => [@INC], umask => umask, dir => POSIX::getcwd(), locale => POSIX::setlocale(POSIX::LC_ALL(), undef) // 'C',
-        vars => [$/, $\, $,, $;, $", $^W, $0], format => [main::format_of_stdout()],
-        layers => {map { $_ => join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers($_) } *STDIN, *STDOUT, *STDERR},
+        signals => signals(), sig => {map { $_ => $SIG{$_} } @SIGNALS}, inc => [@INC], umask => umask, dir => POSIX::getcwd(), locale => POSIX::setlocale(POSIX::LC_ALL()) // 'C',
+        vars => [$/, $\, $,, $;, $", $warn, $0, $:, $^L], format => [main::format_of_stdout()],
+        layers => {map { $_ => join ':', PerlIO::get_layers($_) } *STDIN, *STDOUT, *STDERR},
         flush => $|, errors => identity(2), control => identity(3),
     );
     open $WAS{stderr}, '>&', 2;
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), undef, $BLOCKED);
     $SEEDS = '';
     if (defined &CGI::initialize_globals) {
         no strict 'refs';
@@ -79,6 +92,12 @@ sub remember {
     $WAS{fd} = lowest_descriptor();
 }
 
+# signals tells one set of handlers from another.
+sub signals {
+    my @are = @SIG{@SIGNALS};    # and no aliases, which would make elements
+    return join ' ', map $_ // '', @are;
+}
+
 # Names of formats are looked up in the package that sets them.
 sub main::format_of_stdout {
     package main;
@@ -88,12 +107,10 @@ sub main::format_of_stdout {
 
 # lowest_descriptor tells whether descriptors were left open, for two system calls.
 sub lowest_descriptor {
-    while (1) {
-        my $fd = POSIX::open('/dev/null') // return -1;
-        next if $fd < 3;    # which the script has closed
-        POSIX::close($fd);
-        return $fd;
-    }
+    my $fd = POSIX::dup(3) // return -1;
+    my $lowest = $fd < 3 ? lowest_descriptor() : $fd;    # the script has closed one
+    POSIX::close($fd);
+    return $lowest;
 }
 
 # next_in_reuse ends the request that was, and begins the next.
@@ -103,8 +120,9 @@ sub next_in_reuse {
         end_request();
     }
     else { remember() }
-    @main::ARGV = next_request();
-    $STATUS = 0;
+    @ARGS = next_request();
+    undef $_;
+    ($@, $^A, $STATUS) = ('', '', 0);
     $SERVING = 1;
     return 1;
 }
@@ -130,12 +148,16 @@ sub end_request {
     my $left = clean();
     POSIX::_exit($code & 255) if identity(3) ne $WAS{control};
     finished($code, $left);
-    null(0, 1);
+    # Anew, without what is in its buffer, and in the place where "-" and so <> find it.
+    close STDIN;
+    null(copies(0), copies(1));
+    local $^W = 0;
+    open STDIN, '<&=', 0;
 }
 
 # clean puts back what the request has changed. It returns what can't be.
 sub clean {
-    no warnings;
+    $^W = 0;
     my @left;
     alarm 0;
     untie *STDOUT if tied *STDOUT;
@@ -145,28 +167,33 @@ sub clean {
     $| = 1;    # flushes
     $| = $WAS{flush};
     flush_all();
-    ($/, $\, $,, $;, $", $^W) = @{$WAS{vars}};
+    POSIX::dup2(fileno $WAS{stderr}, $_) for identity(2) eq $WAS{errors} ? () : copies(2);
+    ($/, $\, $,, $;, $") = @{$WAS{vars}};
+    ($:, $^L, $%, $-) = (@{$WAS{vars}}[7, 8], 0, 0);
     $0 = $WAS{vars}[6] if $0 ne $WAS{vars}[6];
     main::format_of_stdout(@{$WAS{format}}) if "@{$WAS{format}}" ne join ' ', main::format_of_stdout();
-    for my $name (keys %SIG) {
+    for my $name (signals() eq $WAS{signals} ? () : keys %SIG) {
         my ($is, $was) = ($SIG{$name}, $WAS{sig}{$name});
-        next if $is eq $was && ref $is eq ref $was;
+        next if ($is // '') eq ($was // '') && ref $is eq ref $was;
         if (defined $was) { $SIG{$name} = $was }
         elsif ($name =~ /^__/) { delete $SIG{$name} }
         else                   { $SIG{$name} = 'DEFAULT' }
     }
     @INC = @{$WAS{inc}} if "@INC" ne "@{$WAS{inc}}";
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $BLOCKED);
     umask $WAS{umask};
     chdir $WAS{dir};
-    POSIX::setlocale(POSIX::LC_ALL(), $WAS{locale}) if POSIX::setlocale(POSIX::LC_ALL(), undef) ne $WAS{locale};
+    POSIX::setlocale(POSIX::LC_ALL(), $WAS{locale}) if POSIX::setlocale(POSIX::LC_ALL()) ne $WAS{locale};
     if (defined &CGI::initialize_globals) {
         CGI::initialize_globals();
         ${$_->[0]} = $_->[1] for @{$WAS{cgi}};
     }
+    delete @INC{grep !defined $INC{$_}, keys %INC} if keys %INC != keys %LOADED;    # could not be loaded
     my $child;
     do { $child = waitpid -1, POSIX::WNOHANG() } while $child > 0;
     push @left, 'children' if $child == 0;
     push @left, 'descriptors' if lowest_descriptor() != $WAS{fd} && !close_handles();
+    $^W = $WAS{vars}[5];
     return join ',', @left;
 }
 
@@ -189,23 +216,22 @@ sub close_handles {
 
 # handles makes the standard handles what they were; their descriptors are right already.
 sub handles {
-    no warnings;
-    POSIX::dup2(fileno $WAS{stderr}, $_) for identity(2) eq $WAS{errors} ? () : copies(2);
-    open STDIN, '<&=', 0;    # anew, without what is in its buffer
+    local $^W = 0;
     tell STDIN;
     $. = 0;
     open STDOUT, '>&=', 1 if fileno STDOUT != 1;
     open STDERR, '>&=', 2 if fileno STDERR != 2;
     for (*STDIN, *STDOUT, *STDERR) {
-        my $is = join '', map ":$_", grep !/^(?:unix|perlio)\z/, PerlIO::get_layers($_);
-        binmode $_, ":raw$WAS{layers}{$_}" if $is ne $WAS{layers}{$_};
+        my $was = $WAS{layers}{$_};
+        next if $was eq join ':', PerlIO::get_layers($_);
+        binmode $_, join ':', ':raw', grep !/^(?:unix|perlio)\z/, split /:/, $was;
     }
 }
 
 # seed is a seed for rand, from a store: srand itself opens a device each time.
 sub seed {
     if (length $SEEDS < 4) {
-        open my $h, '<', '/dev/urandom' or return srand;
+        open my $h, '<:raw', '/dev/urandom' or return srand;
         sysread $h, $SEEDS, 1024;
     }
     srand unpack 'L', substr $SEEDS, 0, 4, '';

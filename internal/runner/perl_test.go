@@ -4,9 +4,12 @@ package runner
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,7 +18,7 @@ import (
 func TestPerlScriptThatReadsTheRequestWhileItIsLoadedIsUnsafe(t *testing.T) {
 	for _, c := range []struct{ text, reason string }{
 		{`BEGIN { $main::q = $ENV{QUERY_STRING} } print $main::q`, "reads QUERY_STRING while it is loaded"},
-		{`use lib $ENV{DOCUMENT_ROOT} // 'lib'; print 1`, ""}, // the same for all requests of a gateway
+		{`use lib $ENV{DOCUMENT_ROOT} // 'lib'; print 1`, ""}, // see below
 		{`BEGIN { $main::q = exists $ENV{HTTP_COOKIE} } print 1`, "reads HTTP_COOKIE while it is loaded"},
 		{`BEGIN { %main::copy = %ENV } print 1`, "reads all variables while it is loaded"},
 		{`BEGIN { my $p = $ENV{PATH}; my $m = $ENV{MOD_PERL} } print 1`, ""},
@@ -26,6 +29,29 @@ func TestPerlScriptThatReadsTheRequestWhileItIsLoadedIsUnsafe(t *testing.T) {
 			assert.Empty(t, p.unsafe, c.text)
 		} else {
 			assert.Equal(t, []string{c.reason}, p.unsafe, c.text)
+		}
+	}
+}
+
+func TestPerlScriptMayReadWhatAllItsRequestsHaveAlikeWhileItIsLoaded(t *testing.T) {
+	for _, line := range []string{"", "-T"} {
+		for _, mode := range []string{"warm", "reuse"} {
+			script := perlScript(t, line, `our $early; BEGIN { $early = "$ENV{DOCUMENT_ROOT} $ENV{GATEWAY_INTERFACE} " . ($ENV{LATER} // 'none'); umask 0; chdir '/' } print "$early now $ENV{DOCUMENT_ROOT} @ARGV ${^TAINT} ", <STDIN>; exit 3`)
+			alike := request{vars: []string{"DOCUMENT_ROOT=/srv/www", "PATH=/bin:/usr/bin"}, body: "body", args: []string{"a"}}
+			p := start(t, script, setup{mode: mode, env: []string{"PATH=/bin:/usr/bin"}, given: []string{"DOCUMENT_ROOT=/srv/www"}})
+			p.ready(t)
+			assert.Empty(t, p.unsafe)
+			got := p.ask(t, alike)
+			assert.True(t, got.done)
+			assert.Equal(t, plain(t, script, alike).out, got.out)
+			for _, vars := range [][]string{{"DOCUMENT_ROOT=/elsewhere", "PATH=/bin:/usr/bin"}, {"DOCUMENT_ROOT=/srv/www", "LATER=1", "PATH=/bin:/usr/bin"}} {
+				other := request{vars: vars, body: "body", args: []string{"a"}}
+				want, got := plain(t, script, other), p.ask(t, other)
+				assert.False(t, got.done)
+				assert.Equal(t, want.out, got.out)
+				assert.Equal(t, want.status, got.status, got.stderr)
+			}
+			assert.Equal(t, []string{"reads DOCUMENT_ROOT while it is loaded", "reads LATER while it is loaded"}, p.unsafe)
 		}
 	}
 }
@@ -48,7 +74,7 @@ func TestPerlScriptThatCannotBeCompiledFailsWithPerlsMessage(t *testing.T) {
 		p.outcome(t)
 		assert.False(t, p.isReady)
 		assert.Contains(t, p.failed, `Global symbol "$x" requires explicit package name`)
-		assert.Contains(t, p.stderr(), "script.pl line 3.")
+		assert.Eventually(t, func() bool { return strings.Contains(p.stderr(), "script.pl line 3.") }, patience, time.Millisecond)
 	}
 	p := start(t, perlScript(t, "", "use No::Such::Module;"), setup{})
 	p.outcome(t)
@@ -123,7 +149,7 @@ const perlRandom = `use File::Temp 'tempfile'; my ($h, $n) = tempfile(UNLINK => 
 
 func TestPerlRandomNumbersAndNamesDifferBetweenRequests(t *testing.T) {
 	for _, mode := range []string{"warm", "reuse"} {
-		for _, text := range []string{perlRandom, "BEGIN { rand } " + perlRandom, "srand(1) if 0; " + perlRandom} {
+		for _, text := range []string{perlRandom, "BEGIN { our $x = sub { rand } } " + perlRandom, "srand(1) if 0; " + perlRandom} {
 			p := start(t, perlScript(t, "", text), setup{mode: mode})
 			p.ready(t)
 			seen := map[string]bool{}
@@ -135,6 +161,118 @@ func TestPerlRandomNumbersAndNamesDifferBetweenRequests(t *testing.T) {
 			}
 			assert.Len(t, seen, 15)
 		}
+	}
+}
+
+func TestPerlScriptOfAnInterpreterOfTheRouteHasTheSwitchesOfItsFirstLine(t *testing.T) {
+	for _, c := range []struct{ text, out, fails string }{
+		{"#!/usr/bin/perl -w\nprint $^W", "1", ""},
+		{"#!perl\nprint $^W, __LINE__", "02", ""},
+		{"#!/usr/bin/perl -l -w\r\nprint $^W;\r\n", "1\n", ""},
+		{"print $^W, __LINE__", "01", ""},
+		{"\xef\xbb\xbf#!/usr/bin/perl -w\nprint $^W, __LINE__, length 'é'", "122", ""},
+		{"\xef\xbb\xbfprint __LINE__", "1", ""},
+		{"#!/bin/sh\n#! -*- perl -*-\nprint 1", "", `perl hands it to "/bin/sh"`},
+		{"#!/usr/bin/perl -n\nprint", "", "switch -n in its #! line"},
+		{"\xff\xfep\x00r\x00i\x00n\x00t\x001\x00", "", "it is written in UTF-16"},
+	} {
+		for _, mode := range []string{"warm", "reuse"} {
+			script := write(t, "script.pl", c.text)
+			if c.fails != "" {
+				_, err := Text("perl", script, mode)
+				require.ErrorIs(t, err, ErrNoRunner)
+				assert.ErrorContains(t, err, c.fails)
+				continue
+			}
+			want, err := exec.Command("/usr/bin/perl", script).Output()
+			require.NoError(t, err)
+			require.Equal(t, c.out, string(want))
+			p := start(t, script, setup{mode: mode, perl: "/usr/bin/perl"})
+			p.ready(t)
+			for range 2 {
+				assert.Equal(t, c.out, p.ask(t, request{}).out, "%s: %q", mode, c.text)
+			}
+		}
+	}
+}
+
+func TestPerlScriptMayBeRunByEnv(t *testing.T) {
+	for _, line := range []string{"/usr/bin/env perl", "/usr/bin/env -S perl -w", "/usr/bin/env -S A=1 perl -w -Ilib"} {
+		script := write(t, "script.pl", "#!"+line+"\nprint \"$^W $INC[0] $0 \", __LINE__; warn 'w'; exit 2")
+		want := plain(t, script, request{})
+		for _, mode := range []string{"warm", "reuse"} {
+			p := start(t, script, setup{mode: mode})
+			p.ready(t)
+			samePerl(t, want, p.ask(t, request{}))
+		}
+	}
+}
+
+func TestPerlScriptThatReplacesAStandardHandleWhileItIsLoadedIsUnsafe(t *testing.T) {
+	for text, which := range map[string]string{
+		`BEGIN { open STDERR, '>&', \*STDOUT } warn "x"`:                             "error",
+		`BEGIN { open STDERR, '>>', "$0.log" } warn "x"`:                             "error",
+		`use CGI::Carp 'carpout'; BEGIN { open L, '>>', "$0.log"; carpout(\*L) }`:    "error",
+		`BEGIN { close STDIN } print 1`:                                              "input",
+		`BEGIN { open STDOUT, '>', "$0.out" } print 1`:                               "output",
+		`BEGIN { close STDERR; open STDERR, '>', \our $said } warn "x"; print $said`: "error",
+	} {
+		p := start(t, perlScript(t, "", text), setup{})
+		p.ready(t)
+		assert.Contains(t, p.unsafe, "replaces standard "+which+" while it is loaded", text)
+	}
+}
+
+func TestPerlRunnerDoesNotLoadAheadWhatLooksAtWhatTheScriptHasDone(t *testing.T) {
+	c := perlCase{text: `use lib '.'; our $lang = 'de'; $Words::mode = 'loud'; $ENV{WORDS} = 'w'; require Plain; require Words; require Mode; require Environment; require Text::Wrap; print map exists $INC{$_} ? 1 : 0, 'Plain.pm'; print Plain::v(), Words::v(), Mode::v(), Environment::v()`,
+		files: map[string]string{
+			"Plain.pm":       "# not of $main::lang\npackage Plain;\nsub v { 'p' } 1;\n__END__\n$main::lang",
+			"Words.pm":       "package Words; my $l = $main::lang; sub v { $l } 1;",
+			"Mode.pm":        "package Mode; $Words::mode ||= 'quiet'; my $m = $Words::mode; sub v { $m } 1;",
+			"Environment.pm": "package Environment; my $e = $ENV{WORDS}; sub v { $e } 1;",
+		}}
+	script := c.script(t)
+	p := start(t, script, setup{})
+	p.ready(t)
+	a := p.ask(t, request{})
+	assert.Equal(t, "1pdeloudw", a.out)
+	p = start(t, script, setup{late: a.late})
+	p.ready(t)
+	assert.Equal(t, "1pdeloudw", p.ask(t, request{}).out)
+	for _, name := range []string{"Plain.pm", "Words.pm", "Mode.pm", "Environment.pm"} {
+		assert.Equal(t, name == "Plain.pm", slices.Contains(p.files, filepath.Join(filepath.Dir(script), name)), name)
+	}
+}
+
+func TestPerlScriptThatDrawsRandomNumbersWhileItIsLoadedIsUnsafe(t *testing.T) {
+	for _, text := range []string{"BEGIN { our $token = rand } print $token", "use lib '.'; use Token; print Token::token()", "BEGIN { srand 42 } print rand"} {
+		c := perlCase{text: text, files: map[string]string{"Token.pm": "package Token; my $token = int rand 1e9; sub token { $token } 1;"}}
+		p := start(t, c.script(t), setup{})
+		p.ready(t)
+		assert.Equal(t, []string{"draws random numbers while it is loaded"}, p.unsafe, text)
+	}
+}
+
+func TestPerlUUIDsDifferBetweenRequests(t *testing.T) {
+	if err := exec.Command("/usr/bin/perl", "-MData::UUID", "-MUUID::Tiny", "-e1").Run(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("libdata-uuid-perl and libuuid-tiny-perl are missing")
+		}
+		t.Skip("libdata-uuid-perl and libuuid-tiny-perl are missing")
+	}
+	for _, mode := range []string{"warm", "reuse"} {
+		p := start(t, perlScript(t, "", `use Data::UUID; use UUID::Tiny ':std'; our $early; BEGIN { $early = Data::UUID->new }
+print join ' ', Data::UUID->new->create_str, $early->create_str, create_uuid_as_string(UUID_V1), create_uuid_as_string(UUID_V4)`), setup{mode: mode})
+		p.ready(t)
+		assert.Empty(t, p.unsafe)
+		seen := map[string]bool{}
+		for range 5 {
+			for _, word := range strings.Fields(p.ask(t, request{}).out) {
+				assert.False(t, seen[word], "%s: %s again", mode, word)
+				seen[word] = true
+			}
+		}
+		assert.Len(t, seen, 20)
 	}
 }
 
@@ -170,6 +308,11 @@ if ($ENV{QUERY_STRING} eq 'dirty') {
 	read STDIN, my $b, 1;
 	open STDERR, '>&', \*STDOUT;
 	select STDERR;
+	$_ = 'dirt'; @_ = ('dirt'); $@ = 'dirt'; system 'exit 3'; $^A = 'dirt'; $: = 'D'; $^L = 'D'; $- = 9; $% = 9;
+	POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new(POSIX::SIGUSR2()));
+	require Text::Wrap; $Text::Wrap::columns = 7; push @Text::Wrap::ISA, 'Dirt';
+	local $SIG{__WARN__}; eval 'END { our $ended = 1 } sub replaced { "dirt" }';
+	$ENV{TZ} = 'Asia/Tokyo'; POSIX::tzset();
 	our $global = 'dirt'; $Pack::age = 'dirt';
 	print STDOUT "dirty\n";
 	close STDOUT if $ENV{HTTP_CLOSE};
@@ -193,17 +336,23 @@ print "input ", scalar <STDIN> if !defined $ENV{CONTENT_LENGTH} && !eof STDIN;
 print "errors\n" if (POSIX::fstat(1))[1] == (POSIX::fstat(2))[1];
 opendir my $d, '/proc/self/fd'; print map "descriptor $_\n", grep { my $to = readlink "/proc/self/fd/$_"; $to && $to =~ /passwd/ } readdir $d;
 print "selected\n" if select ne 'main::STDOUT';
+print "topic $_ @_ $@ $? $^A\n" if defined $_ || "@_$@$?$^A" ne '0';
+print "pages $: $^L $- $%\n" if "$:$^L$-$%" ne " \n-\f00";
+my $set = POSIX::SigSet->new; POSIX::sigprocmask(POSIX::SIG_BLOCK(), undef, $set); print "blocked\n" if $set->ismember(POSIX::SIGUSR2());
+print "hour\n" if (localtime 0)[2] != 0;
+print "module $Text::Wrap::columns @Text::Wrap::ISA\n" if exists $INC{'Text/Wrap.pm'};
+print "sub\n" if replaced() ne 'clean'; sub replaced { 'clean' }
 our $global; print "global\n" if $global; print "package\n" if $Pack::age;
 print "clean\n";
 `
 
 // What docs/reuse-perl.md says is left.
-const perlLeft = "global\npackage\nclean\n"
+const perlLeft = "module 7 Dirt\nsub\nglobal\npackage\nclean\n"
 
 func TestPerlWorkersOfModeWarmShowNoDirt(t *testing.T) {
 	script := perlScript(t, "", perlDirt)
-	require.Equal(t, "clean\n", plain(t, script, request{}).out)
-	p := start(t, script, setup{})
+	require.Equal(t, "clean\n", plain(t, script, request{}, "PATH="+os.Getenv("PATH"), "TZ=UTC").out)
+	p := start(t, script, setup{env: []string{"PATH=" + os.Getenv("PATH"), "TZ=UTC"}})
 	p.ready(t)
 	p.ask(t, request{vars: []string{"QUERY_STRING=dirty"}, body: "a\r\nb"})
 	assert.Equal(t, "clean\n", p.ask(t, request{}).out)
@@ -212,7 +361,7 @@ func TestPerlWorkersOfModeWarmShowNoDirt(t *testing.T) {
 func TestPerlWorkersOfModeReuseShowTheDocumentedDirt(t *testing.T) {
 	script := perlScript(t, "", perlDirt)
 	for _, vars := range [][]string{{"QUERY_STRING=dirty"}, {"QUERY_STRING=dirty", "HTTP_CLOSE=1"}} {
-		p := start(t, script, setup{mode: "reuse", captured: "accept"})
+		p := start(t, script, setup{mode: "reuse", captured: "accept", env: []string{"PATH=" + os.Getenv("PATH"), "TZ=UTC"}})
 		p.ready(t)
 		a := p.ask(t, request{vars: vars, body: "a\r\nb"})
 		assert.Contains(t, a.out, "dirty")

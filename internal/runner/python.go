@@ -13,6 +13,10 @@ var (
 	pythonParent string
 	//go:embed python_ahead.py
 	pythonAhead string
+	//go:embed python_rehearsal.py
+	pythonRehearsal string
+	//go:embed python_patterns.py
+	pythonPatterns string
 	//go:embed python_frames.py
 	pythonFrames string
 	//go:embed python_worker.py
@@ -21,6 +25,8 @@ var (
 	pythonReuse string
 	//go:embed python_main.py
 	pythonMain string
+	//go:embed python_old.py
+	pythonOld string
 )
 
 var python = Language{
@@ -31,12 +37,13 @@ var python = Language{
 }
 
 func pythonText(_, mode string) ([]byte, error) {
-	parts := []string{pythonParent, pythonAhead, pythonFrames, pythonWorker}
+	parts := []string{pythonParent, pythonAhead, pythonRehearsal, pythonPatterns, pythonFrames, pythonWorker}
 	if mode == "reuse" {
 		parts = append(parts, pythonReuse)
 	}
 	// Who shows a traceback with the runner in it opens its file by name, and descriptor 4 is the script's.
-	return fmt.Appendf(nil, "# The runner.\nexec(compile(%q, '<warmcgi>', 'exec'))\n", strings.Join(append(parts, pythonMain), "\n\n")), nil
+	return fmt.Appendf(nil, "# The runner.\nexec(compile(%q if __import__('sys').version_info >= (3, 8) else %q, '<warmcgi>', 'exec'))\n",
+		strings.Join(append(parts, pythonMain), "\n\n"), pythonOld), nil
 }
 
 // pythonX are the -X options that mean the same to the runner as to the script.

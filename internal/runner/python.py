@@ -1,6 +1,7 @@
 # The runner for Python: makes an interpreter a script's warm parent, see docs/worker-protocol.md.
 # Beyond os it imports only what is written in C, so that a script finds in sys.modules what it would.
 GLOBALS = dict(globals())  # what this version of Python gives a fresh __main__
+__builtins__ = dict(vars(__builtins__))  # the script may change those that it sees
 
 import sys
 
@@ -26,6 +27,8 @@ import time
 
 CONTROL = 3
 MAX_LINE = 8192
+BUILTINS = {k: v for k, v in __builtins__.items() if k not in  # what Python itself has, without its module site
+            ('open', 'copyright', 'credits', 'exit', 'help', 'license', 'quit')}
 ENVIRON = os.environ._data  # bytes; os.environ and os.environb are views of it
 
 
@@ -60,14 +63,19 @@ class Order:
         while len(data) < rest:
             data += os.read(CONTROL, rest - len(data)) or os._exit(1)
         words = data[:-2].split(b'\0')
-        first, self.preload, self.late = {}, [], []
-        for name, value in zip(words[::2], map(os.fsdecode, words[1::2])):
-            if name == b'preload':
-                self.preload.append(value)
+        first, self.preload, self.late, self.env, self.variables = {}, [], [], {}, set()
+        for name, value in zip(words[::2], words[1::2]):
+            if name == b'env':
+                name, _, value = value.partition(b'=')
+                self.env[name] = value
+            elif name == b'preload':
+                self.preload.append(os.fsdecode(value))
             elif name == b'late':
-                self.late.append(value.partition('=')[::2])
+                self.late.append(os.fsdecode(value).partition('=')[::2])
+            elif name == b'variable':
+                self.variables.add(os.fsdecode(value))
             else:
-                first[name] = value
+                first[name] = os.fsdecode(value)
         self.version, self.cookie = first.get(b'version'), first.get(b'cookie', '')
         self.mode, self.script, self.socket = first.get(b'mode'), first.get(b'script'), first.get(b'socket')
 
@@ -140,16 +148,18 @@ def load(order):
         raise Failed('protocol version %s' % order.version)
     if order.mode not in ('warm', 'reuse'):
         raise Failed('mode %s' % order.mode)
-    before = dict(ENVIRON)
     try:
         script = Script(order.script, order.mode)
     except (OSError, SyntaxError, ValueError) as err:
+        if is_archive(order.script):
+            say('unsafe', escape('is an archive of modules'))
         raise Failed(summary(err))
     ahead = Ahead(script, order)
     ahead.run()
     worker = Worker(order, script, ahead)
-    worker.changed = {k: v for k, v in ENVIRON.items() if before.get(k) != v}
-    worker.dropped = [k for k in before if k not in ENVIRON]
+    # By the #! line (env -S NAME=value, a wrapper), the interpreter (LC_CTYPE, PEP 538), or a module.
+    worker.changed = {k: v for k, v in ENVIRON.items() if order.env.get(k) != v}
+    worker.dropped = [k for k in order.env if k not in ENVIRON]
     if WITHOUT_FRAMES and order.mode == 'warm':
         script.code = enclosed(script.tree, worker)
     script.tree = None
@@ -159,11 +169,20 @@ def load(order):
         if stream is not None:
             stream.flush()
     let_go()
+    end_threads()
+    take_name(script.path)
     worker.prepare()
     # What lives now lives in every child. Frozen, it is not looked at by collections, which would copy its pages.
     gc.collect()
     gc.freeze()
     return worker
+
+
+def is_archive(path):
+    """Reports whether it is what zipapp makes."""
+    with open(path, 'rb') as f:
+        data = f.read()
+    return data.rfind(b'PK\5\6', -65557) >= 0
 
 
 def let_go():
@@ -175,6 +194,32 @@ def let_go():
         os.close(null)
 
 
+def end_threads():
+    """Libraries like OpenBLAS end their threads before a fork, and start them again when they need them. Those of
+    others stay, and make us unsafe."""
+    try:
+        threads = len(os.listdir('/proc/self/task'))
+    except OSError:
+        return
+    if threads > 1:
+        with Errors():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+
+
+def take_name(path):
+    """A process that is started by a #! line has the name of the script, unless a program is between (env)."""
+    try:
+        with open(path, 'rb') as f, open('/proc/self/comm', 'rb+', 0) as comm:
+            first = f.readline(256)[2:].split()
+            if first and os.path.basename(first[0])[:15] == comm.read().strip():
+                comm.write(os.fsencode(os.path.basename(path)))
+    except OSError:
+        pass
+
+
 class Parent:
     """Forks workers and waits for them."""
 
@@ -182,6 +227,7 @@ class Parent:
 
     def __init__(self):
         self.workers = set()
+        self.wanted = 0
         self.stopping = False
         self.wake = None
         self.buffer = b''
@@ -202,35 +248,46 @@ class Parent:
         """Returns in a worker only."""
         while True:
             if self.wake:
-                ready = dict(self.poll.poll())
+                ready = dict(self.poll.poll(50 if self.wanted else None))
                 if self.wake[0] in ready:
                     signals = os.read(self.wake[0], 4096)
                     if _signal.SIGTERM in signals:
                         self.leave()
                     self.reap()
                 if CONTROL not in ready:
+                    if self.wanted and self.fork_wanted():
+                        return
                     continue
             data = os.read(CONTROL, 4096)
             if not data:
                 self.leave()
             *lines, self.buffer = (self.buffer + data).split(b'\n')
             for line in lines:
-                if self.obey(line.split()):
-                    return
+                self.obey(line.split())
             if len(self.buffer) > MAX_LINE:
                 self.leave()
+            if self.fork_wanted():
+                return
             self.end_if_empty()
 
     def obey(self, words):
-        """Reports whether this process is a worker now."""
         if words == [b'stop']:
             self.stopping = True
+            self.wanted = 0
         elif len(words) == 2 and words[0] == b'fork':
-            for _ in range(0 if self.stopping else int(words[1])):
-                if self.fork():
-                    return True
+            self.wanted += 0 if self.stopping else int(words[1])
         else:
             self.leave()
+
+    def fork_wanted(self):
+        """Reports whether this process is a worker now. What can't be forked (a limit of processes) is tried again:
+        the dead have to be waited for."""
+        while self.wanted:
+            left = self.wanted
+            if self.fork():
+                return True
+            if self.wanted == left:
+                break
         return False
 
     def fork(self):
@@ -240,9 +297,7 @@ class Parent:
         mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, self.SIGNALS)
         try:
             pid = os.fork()
-        except OSError as err:
-            sys.stderr.write('cannot fork a worker: %s\n' % err)
-            sys.stderr.flush()
+        except OSError:
             pid = None
         if pid == 0:
             for number, handler in self.saved:
@@ -256,6 +311,7 @@ class Parent:
             return True
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         if pid:
+            self.wanted -= 1
             self.workers.add(pid)
             os.write(CONTROL, b'forked %d\n' % pid)
         return False

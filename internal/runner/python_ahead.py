@@ -5,10 +5,11 @@
 # before, or may not import them at all. They are held back, see Held.
 
 
-REQUEST = frozenset('''AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE CONTEXT_DOCUMENT_ROOT CONTEXT_PREFIX DOCUMENT_ROOT
-    DOCUMENT_URI GATEWAY_INTERFACE HTTPS PATH_INFO PATH_TRANSLATED QUERY_STRING SCRIPT_FILENAME SCRIPT_NAME
-    SCRIPT_URI SCRIPT_URL UNIQUE_ID'''.split())
-REQUEST_PREFIX = 'HTTP_', 'REMOTE_', 'REQUEST_', 'SERVER_', 'SSL_', 'REDIRECT_'
+# Variables of requests, beside those that the order names: not every request has all of them.
+REQUEST = frozenset('''AUTH_TYPE CONTENT_LENGTH CONTENT_TYPE CONTEXT_DOCUMENT_ROOT CONTEXT_PREFIX DOCUMENT_URI HTTPS
+    PATH_INFO PATH_TRANSLATED QUERY_STRING SCRIPT_NAME SCRIPT_URI SCRIPT_URL SERVER_NAME SERVER_PORT SERVER_PROTOCOL
+    UNIQUE_ID'''.split())
+REQUEST_PREFIX = 'HTTP_', 'REMOTE_', 'REQUEST_', 'SSL_', 'REDIRECT_'
 
 
 class Watch(type(os.environ)):
@@ -29,7 +30,8 @@ AHEAD = None
 class Batch:
     """The modules that one import loaded."""
 
-    def __init__(self):
+    def __init__(self, names):
+        self.names = names   # what was imported; the rest came along
         self.modules = {}
         self.environ = {}    # what it read of the environment
         self.copied = False  # it read all of the environment
@@ -81,7 +83,9 @@ class Held:
         if batch is None or not batch.holds([f for f in sys.meta_path if f is not self]):
             return None
         module = batch.modules[name]
-        spec = type(module.__spec__)(name, Given(self, batch, module), origin=module.__spec__.origin)
+        # Its text is for who imports what it is about.
+        alone = batch.text and name.partition('.')[0] not in batch.names
+        spec = type(module.__spec__)(name, Given(self, batch, module, alone), origin=module.__spec__.origin)
         spec.submodule_search_locations = module.__spec__.submodule_search_locations
         return spec
 
@@ -97,11 +101,14 @@ class Held:
 class Given:
     """The loader of a module that is loaded already."""
 
-    def __init__(self, held, batch, module):
-        self.held, self.batch, self.module, self.spec = held, batch, module, module.__spec__
+    def __init__(self, held, batch, module, alone):
+        self.held, self.batch, self.module, self.alone, self.spec = held, batch, module, alone, module.__spec__
 
     def create_module(self, spec):
-        self.held.give(self.batch)
+        if self.alone:
+            self.held.batches.pop(spec.name, None)
+        else:
+            self.held.give(self.batch)
         return self.module
 
     def exec_module(self, module):
@@ -116,32 +123,47 @@ class Ahead:
         self.held = Held(self.given)
         self.unsafe = set()
         self.imported = set()  # standard modules by their names in the script
+        self.fresh = self.data = ()
 
     def run(self):
         global AHEAD
         AHEAD = self
         env = type(os.environ)
         os.environ.__class__ = os.environb.__class__ = Watch
+        barred = None
         try:
-            for name in self.order.preload:
-                try:
-                    __import__(name)
-                except BaseException as err:
-                    raise Failed('preload %s: %s' % (name, summary(err)))
+            rehearsal = Rehearsal(self)
+            self.preload()
+            self.fresh, self.data = rehearsal.fresh - sys.modules.keys(), rehearsal.data
+            if self.fresh:
+                barred = Barred(self.fresh)
+                sys.meta_path.insert(0, barred)
             self.body(self.script.tree.body)
+            for name, file in rehearsal.loaded:
+                if self.wanted(name):
+                    self.hint(name, file)
             for name, file in sorted(self.order.late):
                 if self.wanted(name) and os.path.isfile(file) and harmless_to_load(self, name, file):
                     self.hint(name, file)
         finally:
             os.environ.__class__ = os.environb.__class__ = env
+        if barred:
+            sys.meta_path.remove(barred)
         self.held.given = lambda batch: None
         self.modules = dict(sys.modules)
         for name, batch in self.held.batches.items():
             self.modules[name] = batch.modules[name]
 
+    def preload(self):
+        for name in self.order.preload:
+            try:
+                __import__(name)
+            except BaseException as err:
+                raise Failed('preload %s: %s' % (name, summary(err)))
+
     def files(self):
-        """The script and what was loaded from files."""
-        files = {self.script.path: None}
+        """The script, and the files that were loaded or read."""
+        files = dict.fromkeys([self.script.path, *self.data])
         for module in self.modules.values():
             spec = getattr(module, '__spec__', None)
             for file in getattr(module, '__file__', None), getattr(spec, 'origin', None), getattr(getattr(spec, 'loader', None), 'archive', None):
@@ -162,8 +184,11 @@ class Ahead:
         key = os.fsencode(key) if isinstance(key, (bytes, str)) else b''
         if self.batch is not None:
             self.batch.environ[key] = ENVIRON.get(key)
-        elif os.fsdecode(key) in REQUEST or os.fsdecode(key).startswith(REQUEST_PREFIX):
+        elif self.of_request(os.fsdecode(key)):
             self.tell('%s reads %s while it is loaded' % (reader(), os.fsdecode(key)))
+
+    def of_request(self, name):
+        return name in self.order.variables or name in REQUEST or name.startswith(REQUEST_PREFIX)
 
     def copies(self):
         if reader() == 'wsgiref.handlers':  # renewals() copies again
@@ -226,16 +251,19 @@ class Ahead:
             self.imported.update(a.asname or a.name.partition('.')[0] for a in s.names)
         if self.doubt and not standard:
             return True
+        if any(n in self.fresh for n in names):
+            self.doubt = True  # nobody knows what it does
+            return True
         tree = _ast.Module(body=[s], type_ignores=[])
         code = compile(tree, self.script.path, 'exec', 0, True)
         # As if __main__ did it: warnings are shown with the script's line.
         place = {'__name__': '__main__', '__file__': self.script.path, '__builtins__': builtins}
-        return self.load(lambda: exec(code, place), self.doubt)[0] or self.doubt
+        return self.load(lambda: exec(code, place), self.doubt, names)[0] or self.doubt
 
     # What workers load late is loaded and held back, unless that would make us unsafe: a child tries it.
 
     def wanted(self, name):
-        return name not in sys.modules and name not in self.held.batches
+        return name not in sys.modules and name not in self.held.batches and name not in self.fresh
 
     def hint(self, name, file):
         """Reports whether the module could be loaded, and did nothing but that."""
@@ -246,7 +274,7 @@ class Ahead:
         if folder not in path:
             sys.path.insert(0, folder)
         changed = list(sys.path)
-        ok, batch = self.load(lambda: __import__(name), True)
+        ok, batch = self.load(lambda: __import__(name), True, [name])
         ok = ok and not batch.text and not batch.copied and sys.path == changed and env == ENVIRON
         ok = ok and name in batch.modules and batch.modules[name].__spec__.origin == file
         if not ok:
@@ -254,10 +282,10 @@ class Ahead:
         sys.path[:] = path
         return ok
 
-    def load(self, do, held):
-        """Does an import. Reports whether it could, and what it loaded."""
+    def load(self, do, held, names):
+        """Does an import of names. Reports whether it could, and what it loaded."""
         before = set(sys.modules)
-        batch = Batch()
+        batch = Batch({n.partition('.')[0] for n in names})
         self.batch = batch if held else None
         ok = True
         with Errors() as errors:
@@ -345,34 +373,3 @@ def reader():
             return name
         frame = frame.f_back
     return 'a module'
-
-
-def harmless_to_load(ahead, name, file):
-    """Has a child load it, and looks at what else that does."""
-    pid = os.fork()
-    if pid:
-        return os.waitpid(pid, 0)[1] == 0
-    try:
-        null = os.open('/dev/null', os.O_RDWR)
-        probe = os.memfd_create('in')
-        os.write(probe, b'x')
-        os.lseek(probe, 0, os.SEEK_SET)
-        os.dup2(probe, 0)
-        os.ftruncate(probe, 1)
-        out = os.memfd_create('out')
-        os.dup2(out, 1)
-        os.dup2(null, 2)
-        os.close(CONTROL)
-        before = len(os.listdir('/proc/self/fd'))
-        ok = ahead.hint(name, file) and len(os.listdir('/proc/self/fd')) == before
-        sys.stdout.flush()
-        ok = ok and len(os.listdir('/proc/self/task')) == 1 and not os.path.getsize('/proc/self/fd/1')
-        ok = ok and os.lseek(0, 0, os.SEEK_CUR) == 0
-        try:
-            os.waitpid(-1, os.WNOHANG)
-            ok = False  # it has a child
-        except ChildProcessError:
-            pass
-        os._exit(0 if ok else 1)
-    finally:
-        os._exit(1)

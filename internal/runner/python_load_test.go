@@ -4,6 +4,7 @@ package runner
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -71,7 +72,7 @@ func TestPythonSaysWhichFilesItLoaded(t *testing.T) {
 func TestPythonLateModules(t *testing.T) {
 	eachPython(t, func(t *testing.T, python string) {
 		script := write(t, "script.py", "#!"+python+"\ndef f():\n    import sys\n    seen = 'mine' in sys.modules\n    import mine\n    return mine.x, seen\nprint(f())\n")
-		file := beside(t, script, "mine.py", "import os\nx = os.getpid()\n")
+		file := beside(t, script, "mine.py", "import os\nx = os.readlink('/proc/self')\n")
 		p := warmPython(t, script, setup{})
 		a := p.ask(t, request{})
 		assert.Equal(t, []string{"mine=" + file}, a.late)
@@ -133,13 +134,56 @@ func TestPythonImportThatFailsIsLeftToTheScript(t *testing.T) {
 	})
 }
 
+func TestPythonModuleMayChangeTheStandardStreams(t *testing.T) {
+	look := "\nimport sys\nprint(sys.stdout.encoding, sys.stdin.encoding, sys.stderr.errors, sys.stdout.line_buffering)\nprint(ascii(sys.stdin.read()), '\u00e9')\n"
+	cases := map[string]string{
+		"by reconfigure": "import sys\nsys.stdout.reconfigure(encoding='latin-1', line_buffering=True)\nsys.stdin.reconfigure(encoding='latin-1')\nsys.stderr.reconfigure(errors='replace')\n",
+		"by others":      "import sys, io\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='latin-1')\nsys.stdin = io.TextIOWrapper(sys.stdin.buffer, encoding='latin-1')\n",
+		"by detach":      "import sys, io\nsys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding='latin-1')\nsys.stdin = io.TextIOWrapper(sys.stdin.detach(), encoding='latin-1')\n",
+	}
+	eachPython(t, func(t *testing.T, python string) {
+		for name, text := range cases {
+			t.Run(name, func(t *testing.T) {
+				script := write(t, "script.py", "#!"+python+"\nimport mine"+look)
+				beside(t, script, "mine.py", text)
+				r := request{body: "\xe9\xff"}
+				same(t, script, r, setup{env: []string{utf8}})
+				p := reusePython(t, script)
+				assert.Equal(t, p.ask(t, r).out, p.ask(t, r).out)
+			})
+		}
+	})
+}
+
+func TestPythonArchiveOfModulesIsSpawned(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		script := write(t, "app.py", "")
+		require.NoError(t, os.Mkdir(filepath.Join(filepath.Dir(script), "app"), 0o755))
+		beside(t, script, "app/__main__.py", "print('x')\n")
+		out, err := exec.Command(python, "-m", "zipapp", "-p", python, "-o", script, filepath.Join(filepath.Dir(script), "app")).CombinedOutput()
+		require.NoError(t, err, string(out))
+		assert.Equal(t, "x\n", plain(t, script, request{}).out)
+		p := start(t, script, setup{})
+		p.outcome(t)
+		assert.Equal(t, []string{"is an archive of modules"}, p.unsafe)
+	})
+}
+
 func TestPythonRandomNumbersDiffer(t *testing.T) {
 	eachPython(t, func(t *testing.T, python string) {
 		script := write(t, "script.py", "#!"+python+`
 import random, uuid, tempfile, secrets, os
 print(random.random(), random.gauss(0, 1)); print(uuid.uuid4()); print(uuid.uuid1())
 print(secrets.token_hex()); print(tempfile.mktemp()); print(os.urandom(8).hex()); print(random.SystemRandom().random())
+try:
+    import numpy
+    print(numpy.random.rand(), numpy.random.default_rng().random())
+except ImportError: pass
 `)
+		numbers := 8
+		if pythonHas(t, python, "numpy") {
+			numbers += 2
+		}
 		for _, mode := range []string{"warm", "reuse"} {
 			p := warmPython(t, script, setup{mode: mode})
 			seen := map[string]bool{}
@@ -149,7 +193,7 @@ print(secrets.token_hex()); print(tempfile.mktemp()); print(os.urandom(8).hex())
 					seen[line] = true
 				}
 			}
-			assert.Len(t, seen, 3*8)
+			assert.Len(t, seen, 3*numbers)
 		}
 	})
 }

@@ -33,7 +33,8 @@ class Reuse:
         self.mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
         atexit._clear()  # what modules registered while they were loaded is for an end that never comes
         self.finalize()
-        self.errors, self.fds = identity(2), descriptors()
+        self.null = os.open('/dev/null', os.O_RDWR)
+        self.errors, self.fds, self.grown = identity(2), descriptors(), 0
         try:
             while True:
                 self.answer(worker, script)
@@ -45,6 +46,7 @@ class Reuse:
     def answer(self, worker, script):
         """One request."""
         worker.receive()
+        self.connection = identity(1)
         for stream in INPUT, OUTPUT, ERRORS:
             stream.anew()
         worker.warn()
@@ -58,7 +60,8 @@ class Reuse:
         worker.done(code, self.left())
         if identity(CONTROL) != worker.control or identity(2) != self.errors:
             os._exit(code)
-        let_go()
+        os.dup2(self.null, 0)
+        os.dup2(self.null, 1)
         self.clean()
 
     def join(self):
@@ -76,17 +79,19 @@ class Reuse:
 
     def destroy(self):
         """Destroys what the script has made."""
-        builtins.__dict__.update(self.names[1][1])  # first, as the runner needs them, too
+        io = sys.modules.get('io')
+        shut()
+        self.worker.script.main = None
+        # A file in a cycle would be written or closed while another request uses its descriptor. What is younger than
+        # the request is collected; all is where an old generation may have got some of it.
+        gc.collect(1 if gc.get_count()[2] == self.old else 2)
+        if io:
+            sys.modules['io'] = io
         for d, before in self.names:  # all of sys and builtins
             if len(d) != len(before) or not all(map(_operator.is_, d.values(), before.values())):
                 for name in d.keys() - before.keys():
                     del d[name]
                 d.update(before)
-        sys.modules.pop('__main__', None)
-        self.worker.script.main = None
-        # A file in a cycle would be written or closed while another request uses its descriptor. What is younger than
-        # the request is collected; all is where an old generation may have got some of it.
-        gc.collect(1 if gc.get_count()[2] == self.old else 2)
 
     def left(self):
         """What can't be cleaned up, for the line `done`."""
@@ -100,9 +105,10 @@ class Reuse:
         subprocess = sys.modules.get('subprocess')
         if subprocess and subprocess._active:
             subprocess._cleanup()  # keeps the pipes of what nobody has waited for
-        if descriptors() > self.fds:
-            gc.collect()
-            if descriptors() > self.fds:
+        if descriptors() > self.fds and gc.collect() >= 0 and descriptors() > self.fds:
+            # A module may keep what it has opened, a connection to a database. If it goes on so, it is a leak.
+            self.fds, self.grown = descriptors(), self.grown + 1
+            if self.grown > KEEPS or any(identity(n) == self.connection for n in range(3, 256)):
                 left.append('descriptors')
         elif identity(2) != self.errors:
             left.append('descriptors')
@@ -168,6 +174,8 @@ class Reuse:
         if finalize:
             finalize._registered_with_atexit = finalize._shutdown = False
 
+
+KEEPS = 3  # how often the number of descriptors may grow
 
 # What scripts set in modules to something else.
 STATE = (

@@ -190,7 +190,8 @@ func TestPythonReusedWorkerSaysWhatItCouldNotCleanUp(t *testing.T) {
 	cases := []struct{ left, text string }{
 		{"children", "import os, time\nif os.fork() == 0:\n    os.closerange(0, 100); time.sleep(60); os._exit(0)"},
 		{"threads", "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()"},
-		{"descriptors", "import os\nos.dup(0)"},
+		{"descriptors", "import os\nos.dup(1)"},
+		{"-", "import os\nos.dup(0)"},
 		{"descriptors", "import os\nfd = os.open('/dev/null', os.O_RDWR); os.dup2(fd, 2); os.close(fd)"},
 		{"-", "import os\nif os.fork() == 0: os._exit(0)\nos.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)"},
 		{"-", "f = open('/dev/null'); f.f = f"},
@@ -202,5 +203,24 @@ func TestPythonReusedWorkerSaysWhatItCouldNotCleanUp(t *testing.T) {
 			assert.Equal(t, "said\n", a.out)
 			assert.Equal(t, c.left, a.left, c.text)
 		}
+	})
+}
+
+func TestPythonReusedWorkerMayKeepAFewDescriptorsButNotLeakThem(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		script := write(t, "keeps.py", "#!"+python+"\nimport mine\nprint(mine.get())\n")
+		beside(t, script, "mine.py", "f = None\ndef get():\n    global f\n    f = f or open('/dev/zero', 'rb')\n    return f.read(1)\n")
+		p := reusePython(t, script)
+		for range 6 {
+			a := p.ask(t, request{})
+			assert.Equal(t, "b'\\x00'\n", a.out)
+			assert.Equal(t, "-", a.left)
+		}
+		p = reusePython(t, write(t, "leaks.py", "#!"+python+"\nimport os\nos.open('/dev/zero', os.O_RDONLY)\n"))
+		var left []string
+		for range 5 {
+			left = append(left, p.ask(t, request{}).left)
+		}
+		assert.Equal(t, []string{"-", "-", "-", "descriptors", "descriptors"}, left)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,31 +15,65 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var pythonName = regexp.MustCompile(`^python3\.\d+$`)
+var pythonName = regexp.MustCompile(`^python3\.(\d+)$`)
 
-// pythons are the interpreters of this machine; PYTHONS adds some, separated by colons.
+// pythons are the interpreters that the tests run with: the system's, and of those that are found elsewhere the oldest
+// and the newest between 3.8 and 3.13. PYTHONS names more, separated by colons.
 func pythons(t *testing.T) []string {
 	t.Helper()
-	var all []string
-	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {
-		files, err := os.ReadDir(dir)
-		require.NoError(t, err)
-		for _, f := range files {
-			if pythonName.MatchString(f.Name()) {
-				all = append(all, filepath.Join(dir, f.Name()))
+	find := func(dirs []string) (all []string) {
+		for _, dir := range dirs {
+			files, _ := filepath.Glob(filepath.Join(dir, "python3.*"))
+			for _, f := range files {
+				if m := pythonName.FindStringSubmatch(filepath.Base(f)); m != nil && isBinary(f) && !slices.ContainsFunc(all, sameName(f)) {
+					all = append(all, f)
+				}
 			}
 		}
+		return all
 	}
+	all := find([]string{"/usr/bin", "/usr/local/bin"})
+	home, _ := os.UserHomeDir()
+	versions, _ := filepath.Glob(filepath.Join(home, ".pyenv/versions/*/bin"))
+	others := slices.DeleteFunc(find(append(filepath.SplitList(os.Getenv("PATH")), versions...)), func(f string) bool {
+		return minor(f) < 8 || minor(f) > 13 || slices.ContainsFunc(all, sameName(f))
+	})
+	slices.SortFunc(others, func(a, b string) int { return minor(a) - minor(b) })
+	if len(others) > 2 {
+		others = []string{others[0], others[len(others)-1]}
+	}
+	all = append(all, others...)
 	all = append(all, strings.FieldsFunc(os.Getenv("PYTHONS"), func(r rune) bool { return r == ':' })...)
 	require.NotEmpty(t, all, "no python3.X")
 	return all
+}
+
+func minor(python string) int { return atoi(pythonName.FindStringSubmatch(filepath.Base(python))[1]) }
+
+func sameName(python string) func(string) bool {
+	return func(other string) bool { return filepath.Base(other) == filepath.Base(python) }
+}
+
+// isBinary: what is found on the path can be a script that looks for another version.
+func isBinary(file string) bool {
+	b := make([]byte, 4)
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = f.Read(b)
+	return err == nil && string(b) == "\x7fELF"
 }
 
 // eachPython runs a test with each interpreter.
 func eachPython(t *testing.T, f func(t *testing.T, python string)) {
 	t.Helper()
 	for _, p := range pythons(t) {
-		t.Run(filepath.Base(p), func(t *testing.T) { f(t, p) })
+		t.Run(filepath.Base(p), func(t *testing.T) {
+			t.Parallel()
+			f(t, p)
+		})
 	}
 }
 
@@ -119,6 +154,15 @@ warnings.warn("outside", UserWarning, stacklevel=3)
 warnings.warn("inside")`},
 	{name: "warns while it is compiled", text: `
 print("\d", "" is "")`},
+	{name: "warns before it imports what warns", alone: true, python: "imp", text: `
+import warnings
+warnings.warn("first")
+import imp`},
+	{name: "changes the builtins", text: `
+import builtins
+print("changed")
+for name in list(vars(builtins)):
+    if name not in ("name", "print", "__import__", "__build_class__"): setattr(builtins, name, None)`},
 	{name: "writes to standard error", text: `
 import sys, os, logging
 logging.warning("one")
@@ -225,6 +269,50 @@ class A:
     def __del__(self): print("gone")
 json.kept = A()
 print("end")`},
+	{name: "exits while it ends", text: `
+import atexit, sys
+atexit.register(print, "last")
+atexit.register(sys.exit, 5)
+print("begun"); sys.exit(3)`},
+	{name: "leaves by _exit while it ends", not: true, text: `
+import atexit, os
+atexit.register(os._exit, 5)
+print("lost"); os.write(1, b"kept\n")`},
+	{name: "leaves by _exit in a thread", not: true, text: `
+import os, threading, time
+threading.Thread(target=lambda: (os.write(1, b"thread\n"), os._exit(5))).start()
+time.sleep(60)`},
+	{name: "exits deep in its functions", text: `
+import sys
+def f(n):
+    try: f(n - 1) if n else sys.exit("deep")
+    finally: print(n)
+f(20)`},
+	{name: "fails in many ways", alone: true, text: `
+import sys, traceback
+class E(BaseException): pass
+for e in E("é"), KeyError("x"), GeneratorExit(), SyntaxError("why", ("f", 3, 4, "text")):
+    try: raise e
+    except BaseException: traceback.print_exc()
+import json.no_such`},
+	{name: "is destroyed when Python is almost gone", text: `
+import sys, builtins
+class A:
+    def __init__(self, name): self.name = name
+    def __del__(self, sys=sys, builtins=builtins, sorted=sorted, vars=vars):
+        print(self.name, [k for k in sorted(vars(sys)) if vars(sys)[k] is None], sorted(n for n in names if n not in vars(builtins)))
+        if self.name == "imports": import colorsys
+        if self.name == "opens": open("/dev/null")
+        if self.name == "fails": raise ValueError("why")
+names = sorted(vars(builtins))
+a, b, c, d = map(A, ("looks", "imports", "opens", "fails"))`},
+	{name: "leaves generators open", alone: true, text: `
+import json
+def count():
+    try: yield 1
+    finally: print("closed")
+mine, json.theirs = count(), count()
+next(mine), next(json.theirs)`},
 	{name: "leaves files open", text: `
 import atexit, os, tempfile
 name = os.path.join(tempfile.mkdtemp(), "f")
@@ -255,6 +343,10 @@ for n in range(3):
     if n < 2: t.join()
 threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
 print(threading.current_thread().name, threading.main_thread() is threading.current_thread())`},
+	{name: "has the thread of the process", text: `
+import threading, os
+print(threading.main_thread().native_id == os.getpid(), threading.enumerate()[0].name)
+print(open("/proc/self/comm").read())`},
 	{name: "has an executor", text: `
 from concurrent.futures import ThreadPoolExecutor
 e = ThreadPoolExecutor(2)
@@ -296,6 +388,16 @@ if __name__ == "__main__":
     q = fork.Queue()
     p = fork.Process(target=lambda: q.put(f(7))); p.start(); print(q.get()); p.join()
     with fork.Pool(2) as pool: print(pool.map(f, [1, 2, 3]))`},
+	{name: "becomes itself again", not: true, text: `
+import os, sys
+if "again" in os.environ: print(sys.argv, sys.stdin.read()); sys.exit(4)
+os.environ["again"] = "1"
+os.execv(sys.executable, [sys.executable] + sys.argv)`, r: request{body: "body"}},
+	{name: "has a pool of processes", text: `
+import math
+from concurrent.futures import ProcessPoolExecutor
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2) as pool: print(list(pool.map(math.sqrt, [1, 4, 9])))`},
 	{name: "spawns processes", text: `
 import multiprocessing
 def f(x): print("spawned", x, __name__, flush=True)
@@ -333,6 +435,26 @@ while True:
     if not b: break
     n += len(b)
 print(n, os.read(0, 1))`, r: request{body: strings.Repeat("0123456789\n", 30000)}},
+	{name: "reads its body raw", text: `
+import sys
+n = 0
+while True:
+    b = sys.stdin.buffer.raw.read(70000)
+    if not b: break
+    n += len(b)
+print(n, sys.stdin.buffer.raw.read(1), sys.stdin.read())`, r: request{body: strings.Repeat("0123456789", 30000)}},
+	{name: "reads its body by another file", text: `
+import os, select
+print(select.select([0], [], [], 20)[0])
+with open(0, "rb", closefd=False) as f: print(len(f.read(10)), len(f.read()), f.read())
+print(os.read(0, 1))`, r: request{body: strings.Repeat("0123456789", 30000)}},
+	{name: "reads itself", text: `# -*- coding: latin-1 -*-
+import inspect, sys, linecache, ast
+def f():
+    return "é"
+print(ascii(f()), open(__file__, "rb").read().count(b"\n"), ascii(linecache.getline(__file__, 6)))
+print(ascii(inspect.getsource(f)), inspect.getsourcefile(f), inspect.getmodule(f).__name__, f.__code__.co_firstlineno)
+print(len(inspect.getsource(sys.modules["__main__"])), __loader__.get_filename(), f.__globals__ is globals())`},
 	{name: "reads its body as lines of text", text: `
 import sys
 print(sum(1 for l in sys.stdin), repr(input.__name__))

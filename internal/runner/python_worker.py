@@ -4,7 +4,7 @@
 class Worker:
     def __init__(self, order, script, ahead):
         self.order, self.script, self.modules = order, script, ahead.modules
-        self.changed, self.dropped = {}, []  # what modules did to the environment while they were loaded
+        self.changed, self.dropped = {}, []  # what was done to the environment until the script begins
         self.folder = os.getcwd()
         self.error = None
         self.owed = []
@@ -17,6 +17,8 @@ class Worker:
         self.fresh = list(renewals(self.modules))
         self.known = set(self.modules)
         self.known.add('__main__')
+        self.patterns = Patterns(self.modules)
+        self.patterns.compile_ahead(self.order.late)
         # Plain Python would destroy them at its end.
         for o in gc.get_objects():
             if type(getattr(type(o), '__del__', None)) is FUNCTION and not isinstance(o, type):
@@ -24,6 +26,8 @@ class Worker:
                     self.owed.append(_weakref.ref(o))
                 except TypeError:
                     pass
+        for stream in INPUT, OUTPUT, ERRORS:
+            stream.settle()
         INPUT.anew()
         self.reuse = Reuse(self) if self.order.mode == 'reuse' else None
 
@@ -121,7 +125,7 @@ class Worker:
         interrupted = isinstance(err, KeyboardInterrupt)
         err = None
         (self.reuse or self).join()
-        quietly(atexit._run_exitfuncs)
+        run_exit_functions()
         flushed = flush_all()
         self.lines = self.late()
         (self.reuse or self).destroy()
@@ -145,16 +149,12 @@ class Worker:
     def destroy(self):
         """Python destroys everything. Here it is what the script has made: that is what can be seen, or has something
         to write, and the rest would only cost time."""
-        sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
-        for name in LAST:
-            sys.__dict__.pop(name, None)
-        sys.excepthook = sys.__excepthook__
-        sys.modules.pop('__main__', None)
+        shut()
         self.script.main = self.script.code = None
         gc.collect()
         # What is left of the script's is held by modules. The youngest come first: a file before its buffer.
         for o in reversed(gc.get_objects()):  # without what is frozen
-            if isinstance(o, _io._IOBase):
+            if isinstance(o, (_io._IOBase, GENERATOR)):
                 quietly(o.close)
             elif type(getattr(type(o), '__del__', None)) is FUNCTION and not isinstance(o, type):
                 quietly(o.__del__)
@@ -172,6 +172,7 @@ class Worker:
                 origin = spec.origin if spec.has_location and spec.origin else '-'
                 lines.append('late %d %s %s\n' % (self.pid, escape(name), escape(origin)))
         self.known.update(sys.modules)
+        lines += ['late %d %s %s\n' % (self.pid, *late) for late in self.patterns.late(sys.modules)]
         return lines
 
     def done(self, code, left='-'):
@@ -208,7 +209,14 @@ class Stream:
         self.buffer = self.text.buffer
         self.buffered = hasattr(self.buffer, 'raw')  # not so by -u
         self.fd, self.mode = self.text.fileno(), self.text.mode
-        self.settings = self.text.encoding, self.text.errors, '\n', self.text.line_buffering, self.text.write_through
+        self.settle()
+
+    def settle(self):
+        """Remembers how it is now: a module may have changed it while it was loaded."""
+        try:
+            self.settings = self.text.encoding, self.text.errors, '\n', self.text.line_buffering, self.text.write_through
+        except (AttributeError, ValueError):  # there is none, or it is detached
+            pass
 
     def anew(self):
         """Makes the objects anew, in place, over what the descriptor is now."""
@@ -224,7 +232,11 @@ class Stream:
 
 INPUT, OUTPUT, ERRORS = map(Stream, ('stdin', 'stdout', 'stderr'))
 FUNCTION = type(main)
-LAST = 'last_exc', 'last_type', 'last_value', 'last_traceback'
+GENERATOR = type(_ for _ in ())
+GONE = ['path', 'argv', 'ps1', 'ps2', 'last_type', 'last_value', 'last_traceback', 'path_hooks', 'path_importer_cache',
+        'meta_path', '__interactivehook__']
+if sys.version_info >= (3, 12):
+    GONE.append('last_exc')
 
 
 def identity(fd):
@@ -235,11 +247,45 @@ def identity(fd):
     return st.st_dev, st.st_ino
 
 
+def shut():
+    """How Python's end begins: what is destroyed from then on finds nothing to import, no arguments, no open()."""
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
+    sys.excepthook = sys.__excepthook__
+    sys.__dict__.update(dict.fromkeys(GONE))
+    for name in '__main__', 'io':  # without io, tracebacks have no source
+        sys.modules.pop(name, None)
+    for name in builtins.__dict__.keys() - BUILTINS.keys():
+        del builtins.__dict__[name]
+    builtins.__dict__.update(BUILTINS)
+
+
 def quietly(do, *args):
     try:
         do(*args)
     except BaseException:
         pass
+
+
+def run_exit_functions():
+    """Without us in the traceback where one that is written in C fails: for Python nobody calls it."""
+    hook = sys.__dict__.get('unraisablehook')
+
+    def unraisable(failure):
+        tb = failure.exc_traceback
+        if tb and tb.tb_frame.f_code is RUN_EXIT_FUNCTIONS:
+            failure = type(failure)((failure.exc_type, failure.exc_value, tb.tb_next, failure.err_msg, failure.object))
+        hook(failure)
+    if hook:
+        sys.unraisablehook = unraisable
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        pass
+    if sys.__dict__.get('unraisablehook') is unraisable:
+        sys.unraisablehook = hook
+
+
+RUN_EXIT_FUNCTIONS = run_exit_functions.__code__
 
 
 def flush(stream):
@@ -325,6 +371,9 @@ def renewals(modules):
     handlers = modules.get('wsgiref.handlers')
     if handlers:
         yield lambda: setattr(handlers.BaseHandler, 'os_environ', handlers.read_environ())
+    threading = modules.get('threading')
+    if hasattr(threading, '_main_thread') and hasattr(threading._main_thread, '_set_native_id'):
+        yield threading._main_thread._set_native_id
     seed = getattr(modules.get('numpy.random'), 'seed', None)
     if seed:
         yield seed

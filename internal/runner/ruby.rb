@@ -44,6 +44,7 @@ module WarmCGI
       @order = {}
       @preload = []
       @hints = []
+      Watch.variables = []
       data.split("\0", -1).each_slice(2) do |name, value|
         next unless value
 
@@ -51,6 +52,7 @@ module WarmCGI
         case name
         when 'preload' then @preload << value
         when 'late' then @hints << value[/\A[^=]*=(.*)/m, 1]
+        when 'variable' then Watch.variables << value
         else @order[name] = value
         end
       end
@@ -213,6 +215,8 @@ module WarmCGI
       workers = {}
       text = +''
       stopping = false
+      wanted = 0
+      pause = [0, 50_000_000].pack('qq')
       @poll = [3, 1, 0, @signals, 1, 0].pack('isSisS')
       info = "\0".b * 128
       make_room
@@ -223,7 +227,7 @@ module WarmCGI
       loop do
         poll = @poll.dup
         begin
-          syscall(SYS_PPOLL, at(poll), 2, 0, 0, 8)
+          syscall(SYS_PPOLL, at(poll), 2, wanted > 0 ? at(pause) : 0, 0, 8)
         rescue Errno::EINTR
           next
         end
@@ -234,31 +238,47 @@ module WarmCGI
           reap(workers)
           exit!(0) if stopping && workers.empty?
         end
-        next if control == 0
-
-        begin
-          text << @control.sysread(4096)
-        rescue EOFError, SystemCallError
-          kill(workers)
-        end
-        while (line = text.slice!(/\A[^\n]*\n/))
-          if line == "stop\n"
-            stopping = true
-            exit!(0) if workers.empty?
-          elsif (n = line[/\Afork (\d+)\n\z/, 1])
-            n.to_i.times do
-              freeze_heap if (forks += 1) % FORKS == 0
-              return worker_starts unless (pid = fork)
-
-              workers[pid] = true
-              @control.syswrite("forked #{pid}\n")
-            end
-          else
+        unless control == 0
+          begin
+            text << @control.sysread(4096)
+          rescue EOFError, SystemCallError
             kill(workers)
           end
+          while (line = text.slice!(/\A[^\n]*\n/))
+            if line == "stop\n"
+              stopping = true
+              wanted = 0
+              exit!(0) if workers.empty?
+            elsif (n = line[/\Afork (\d+)\n\z/, 1])
+              wanted += n.to_i
+            else
+              kill(workers)
+            end
+          end
+          kill(workers) if text.bytesize > 8192
         end
-        kill(workers) if text.bytesize > 8192
+        while wanted > 0
+          begin
+            freeze_heap if (forks += 1) % FORKS == 0
+            room? if @order['processes']
+            pid = fork
+          rescue SystemCallError
+            break # a limit of processes; the dead have to be waited for
+          end
+          return worker_starts unless pid
+
+          wanted -= 1
+          workers[pid] = true
+          @control.syswrite("forked #{pid}\n")
+        end
       end
+    end
+
+    # room? raises where a process can't be made. Kernel#fork itself would try again for ever, and we would reap nothing.
+    def room?
+      pid = syscall(SYS_CLONE, 17, 0, 0, 0, 0) # with SIGCHLD, as fork
+      syscall(SYS_EXIT_GROUP, 0) if pid == 0
+      syscall(SYS_WAIT4, pid, 0, 0, 0)
     end
 
     # reap does not use Process.wait: $? would be the workers'.

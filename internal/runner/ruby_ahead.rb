@@ -3,7 +3,8 @@ require 'rbconfig'
 
 module WarmCGI
   # A request's variables. A library that looks at them while it is loaded is not safe to be warm.
-  REQUEST = /\A(?:QUERY_STRING|REQUEST_\w+|PATH_INFO|PATH_TRANSLATED|CONTENT_\w+|REMOTE_\w+|AUTH_TYPE|SCRIPT_\w+|SERVER_(?:NAME|PORT|PROTOCOL)|HTTPS|HTTP_\w+|GATEWAY_INTERFACE)\z/
+  # Not every request has all of them, so there are more than the order names.
+  REQUEST = /\A(?:QUERY_STRING|REQUEST_\w+|PATH_INFO|PATH_TRANSLATED|CONTENT_\w+|REMOTE_\w+|AUTH_TYPE|SCRIPT_NAME|SERVER_(?:NAME|PORT|PROTOCOL)|HTTPS|HTTP_\w+)\z/
   BY_NAME = %i[[] fetch key? has_key? include? member? values_at slice assoc delete []= store]
   WHOLE = %i[to_h to_hash to_a each each_pair map select filter reject find_all keys values each_key each_value sort sort_by
              inspect find any? all? count size length empty? group_by partition each_with_object reduce inject key
@@ -15,6 +16,8 @@ module WarmCGI
     class << self
       # read is what was read so far: names and values. A request with other values is not for this warm parent's workers.
       attr_reader :seen, :read, :before
+      # variables are the names of a request's variables, as the order has them.
+      attr_accessor :variables
 
       def note(name)
         value = @get.bind_call(ENV, name)
@@ -70,8 +73,12 @@ module WarmCGI
         args.each do |n|
           next unless n.is_a?(String)
 
-          n.match?(REQUEST) ? said.call("reads #{n} while it is loaded") : note(n)
+          request?(n) ? said.call("reads #{n} while it is loaded") : note(n)
         end
+      end
+
+      def request?(name)
+        name.match?(REQUEST) || @variables.include?(name)
       end
 
       # whole: RubyGems and Bundler only want to put it back.

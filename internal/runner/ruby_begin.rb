@@ -160,7 +160,7 @@ module WarmCGI
       # name? tells whether the first of arguments is the name of a variable that no request has.
       def name?(arguments)
         first = arguments&.children&.first
-        first.is_a?(NODE) && first.type == :STR && !first.children[0].match?(REQUEST)
+        first.is_a?(NODE) && first.type == :STR && !Watch.request?(first.children[0])
       end
 
       # itself? is __FILE__: when the script changes there is a new warm parent.

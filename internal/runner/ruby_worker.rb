@@ -2,10 +2,10 @@
 module WarmCGI
   # Kernel#syscall, as Ruby has no dup2, and its sockets would be a library to load. Numbers of x86-64 and of the
   # generic table (arm64, riscv64, loongarch64).
-  NAMES = %i[socket connect recvfrom dup3 close read rt_sigprocmask signalfd4 ppoll dup memfd_create wait4]
+  NAMES = %i[socket connect recvfrom dup3 close read rt_sigprocmask signalfd4 ppoll dup memfd_create wait4 clone exit_group]
   NUMBERS = {
-    'x86_64' => [41, 42, 45, 292, 3, 0, 14, 289, 271, 32, 319, 61],
-    'generic' => [198, 203, 207, 24, 57, 63, 135, 74, 73, 23, 279, 260]
+    'x86_64' => [41, 42, 45, 292, 3, 0, 14, 289, 271, 32, 319, 61, 56, 231],
+    'generic' => [198, 203, 207, 24, 57, 63, 135, 74, 73, 23, 279, 260, 220, 94]
   }
   CPU = { 'x86_64' => 'x86_64', 'amd64' => 'x86_64', 'aarch64' => 'generic', 'arm64' => 'generic', 'riscv64' => 'generic', 'loongarch64' => 'generic' }
   SYS = RUBY_PLATFORM.include?('linux') && NUMBERS[CPU[RUBY_PLATFORM[/\A[^-]+/]]]

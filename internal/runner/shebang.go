@@ -120,6 +120,9 @@ func (l *Language) keeps(words []string) error {
 	for len(words) > 0 {
 		w := words[0]
 		words = words[1:]
+		if w == "--" && l.Name == "perl" {
+			return nil // perl looks no further, as the kernel has given it all as one word
+		}
 		if len(w) < 2 || w[0] != '-' || w[1] == '-' {
 			return fmt.Errorf("%w: %q in its #! line", ErrNoRunner, w)
 		}

@@ -4,27 +4,36 @@ package shim
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"syscall"
 )
 
-// execute becomes the interpreter. There is no memfd here: the text is a temporary file
+// prepare makes a file of the runner's text. There is no memfd here: the text is a temporary file
 // that the runner's start leaves behind in the system's folder for such.
-func execute(o *Order, text []byte) error {
+func prepare(o *Order, text []byte) (argv []string, fd int, err error) {
 	f, err := os.CreateTemp("", "warmcgi-runner-")
 	if err != nil {
-		return err
+		return nil, -1, err
 	}
 	if _, err := f.Write(text); err != nil {
-		return err
+		return nil, -1, err
 	}
 	if err := errors.Join(f.Chmod(0o700), f.Close()); err != nil {
-		return err
+		return nil, -1, err
 	}
-	argv := append(append([]string{}, o.Argv...), f.Name())
-	if err := syscall.Exec(argv[0], argv, o.Env); err != nil {
-		return fmt.Errorf("%s: %w", o.executes(), err)
-	}
+	// Without an interpreter the text is a program.
+	argv = append(append([]string{}, o.Argv...), f.Name())
+	return argv, -1, nil
+}
+
+// closeRest has exec close the control socket; all else is closed by it anyhow.
+func closeRest() error {
+	syscall.CloseOnExec(Control)
 	return nil
 }
+
+// place has nothing to do: the file has a name.
+func place(int) error { return nil }
+
+// leave ends the shim when another process has taken its place.
+func leave(*os.File) {}

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+
+	"warmcgi/internal/confine"
 )
 
-// Version is that of the order and of the worker protocol; both ends must be of one.
-const Version = 1
+// Version is that of the order; both ends must be of one.
+const Version = 2
 
 // Control is the descriptor of the control socket, in the shim and in the warm parent.
 const Control = 3
@@ -21,14 +23,21 @@ const Control = 3
 // before the runner's own order (docs/worker-protocol.md).
 type Order struct {
 	Version int
-	// Script is the script's file, Dir its working directory, Mode warm or reuse.
+	// Script is the script's file, Dir its working directory, Mode spawn, warm or reuse.
 	Script, Dir, Mode string
-	// Argv is the interpreter's command, up to where the script would stand.
+	// Argv is the interpreter's command, up to where the script would stand; in mode spawn
+	// it is the whole command.
 	Argv []string
 	// Language is that of the runner; Runner a file in its place.
 	Language, Runner string
 	// Env is the whole environment, each NAME=value.
 	Env []string
+	// Confine is what the script is held to.
+	Confine *confine.Rules
+	// Gateway is the process whose end is the script's.
+	Gateway int
+	// Socket is the script's socket, which its workers must be able to reach.
+	Socket string
 }
 
 // executes names what the order executes.
@@ -41,11 +50,44 @@ func (o *Order) executes() string {
 
 // Encode writes the order as it goes over the control socket.
 func (o *Order) Encode() ([]byte, error) {
-	b, err := json.Marshal(o)
+	b, err := json.Marshal(o.each(widen))
 	if err != nil {
 		return nil, err
 	}
 	return Netstring(b), nil
+}
+
+// each returns the order with all that can hold any octets changed.
+func (o Order) each(f func(string) string) *Order {
+	for _, s := range []*string{&o.Script, &o.Dir, &o.Runner, &o.Socket} {
+		*s = f(*s)
+	}
+	for _, l := range []*[]string{&o.Argv, &o.Env} {
+		changed := make([]string, len(*l))
+		for i, s := range *l {
+			changed[i] = f(s)
+		}
+		*l = changed
+	}
+	return &o
+}
+
+// widen makes a character of each octet, as JSON has no octets.
+func widen(s string) string {
+	b := make([]rune, len(s))
+	for i := range len(s) {
+		b[i] = rune(s[i])
+	}
+	return string(b)
+}
+
+// narrow takes that back.
+func narrow(s string) string {
+	b := make([]byte, 0, len(s))
+	for _, r := range s {
+		b = append(b, byte(r))
+	}
+	return string(b)
 }
 
 // Netstring frames octets: their length in decimal, a colon, they, a comma.
@@ -88,11 +130,13 @@ func readOrder(r io.Reader) (*Order, error) {
 		return nil, fmt.Errorf("reading the order: %w", err)
 	}
 	o := &Order{}
-	if err := json.Unmarshal(b[:size], o); err != nil {
+	d := json.NewDecoder(bytes.NewReader(b[:size]))
+	d.DisallowUnknownFields() // one that is dropped could be a limit
+	if err := d.Decode(o); err != nil {
 		return nil, fmt.Errorf("reading the order: %w", err)
 	}
 	if o.Version != Version {
-		return nil, fmt.Errorf("the gateway speaks version %d of the worker protocol, this shim %d", o.Version, Version)
+		return nil, fmt.Errorf("the gateway speaks version %d of the shim's orders, this shim %d", o.Version, Version)
 	}
-	return o, nil
+	return o.each(narrow), nil
 }

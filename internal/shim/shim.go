@@ -1,30 +1,58 @@
 package shim
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
 	"strings"
+	"syscall"
 
+	"warmcgi/internal/confine"
 	"warmcgi/internal/runner"
 )
 
 // Main is the shim. It returns only when it has failed, with the exit status.
 func Main() int {
+	// Who the script is belongs to a thread until exec.
+	runtime.LockOSThread()
+	debug.SetGCPercent(-1) // a short life
 	control := os.NewFile(Control, "control socket")
 	if control == nil {
 		fmt.Fprintln(os.Stderr, "shim: there is no control socket: it is the gateway that starts a shim")
 		return 2
 	}
-	err := run(control)
+	o, err := readOrder(control)
+	if err == nil && o.Mode == Spawn {
+		if err := spawn(o, control); err != nil {
+			io.WriteString(control, failedToSpawn(err))
+		}
+		leave(control)
+		return 0
+	}
+	if err == nil {
+		err = run(o, control)
+	}
+	if err == nil { // another process is the warm parent
+		leave(control)
+		return 0
+	}
 	fmt.Fprintln(os.Stderr, "shim:", err)
 	io.WriteString(control, "failed "+Escape(err.Error())+"\n")
 	return 1
 }
 
-func run(control *os.File) error {
-	o, err := readOrder(control)
-	if err != nil {
+// run becomes a warm parent, or makes one that has limits. Everything that the script names
+// is read as its user.
+func run(o *Order, control *os.File) error {
+	be := o.Confine.Become
+	if o.Confine.Limited() {
+		be = o.Confine.Assume
+	}
+	if err := be(); err != nil {
 		return err
 	}
 	text, err := textOf(o)
@@ -34,7 +62,36 @@ func run(control *os.File) error {
 	if err := os.Chdir(o.Dir); err != nil {
 		return err
 	}
-	return execute(o, text)
+	if err := reachable(o); err != nil {
+		return err
+	}
+	argv, fd, err := prepare(o, text)
+	if err != nil {
+		return err
+	}
+	if o.Confine.Limited() {
+		err = o.Confine.Fork(confine.Program{Argv: argv, Env: o.Env, Death: deathSignal, Parent: o.Gateway, Keep: map[int]int{Control: Control, runnerFD: fd}}, announce(control))
+	} else if err = errors.Join(place(fd), confine.DieWith(o.Gateway, deathSignal)); err == nil {
+		err = syscall.Exec(argv[0], argv, o.Env)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.executes(), err)
+	}
+	return nil
+}
+
+// runnerFD is where the interpreter finds the runner's text, on Linux.
+const runnerFD = 4
+
+// deathSignal: a warm parent that is told so ends its workers first.
+const deathSignal = syscall.SIGTERM
+
+// reachable: workers will have to connect.
+func reachable(o *Order) error {
+	if _, err := os.Stat(o.Socket); o.Confine.RunsAs() != nil && errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("user %s may not enter the folder of the gateway's sockets (TMPDIR of the gateway): %w", o.Confine.User.Name, err)
+	}
+	return nil
 }
 
 // textOf is what the interpreter is given in the script's place.
@@ -54,6 +111,22 @@ func Escape(s string) string {
 		} else {
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
+	}
+	return b.String()
+}
+
+// Unescape reads a word of a line.
+func Unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
 	}
 	return b.String()
 }
