@@ -47,6 +47,7 @@ var programs = map[string]program{
 	"python3":          {pkg: "python3", names: []string{"/usr/bin/python3"}},
 	"ruby":             {pkg: "ruby", check: []string{"/usr/bin/ruby", "-rcgi", "-e1"}},
 	"tdiary":           {pkg: "tdiary-core", names: []string{"/usr/share/tdiary/index.rb"}},
+	"sinatra":          {pkg: "ruby-sinatra", check: []string{"/usr/bin/ruby", "-e", "gem \"sinatra\"; gem \"rack\""}},
 	"Template":         {pkg: "libtemplate-perl", check: []string{"/usr/bin/perl", "-MTemplate", "-e1"}},
 }
 

@@ -14,6 +14,8 @@ var (
 	rubyStart string
 	//go:embed ruby.rb
 	rubyParent string
+	//go:embed ruby_begin.rb
+	rubyBegin string
 	//go:embed ruby_ahead.rb
 	rubyAhead string
 	//go:embed ruby_worker.rb
@@ -37,7 +39,7 @@ func rubyText(script, mode string) ([]byte, error) {
 	if strings.ContainsAny(script, "\x00\n\r") {
 		return nil, fmt.Errorf("%w: its path %q", ErrNoRunner, script)
 	}
-	parts := []string{rubyAhead, rubyWorker, rubyParent}
+	parts := []string{rubyAhead, rubyWorker, rubyBegin, rubyParent}
 	if mode == "reuse" {
 		parts = append(parts, rubyReuse)
 	}

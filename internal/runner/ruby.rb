@@ -1,17 +1,21 @@
 # The warm parent (docs/worker-protocol.md). Ruby requires this file before it parses the script, which is the main
-# program. What forks is a trace point: at the first call of the script's. So a worker returns from here into a script
-# that runs as it always does.
+# program. What forks is a trace point, at the script's first line that matters (ruby_begin.rb). So a worker returns from
+# here into a script that runs as it always does.
 module WarmCGI
   class << self
-    def start(file)
+    def start(file, order, name)
       File.unlink(file)
       @file = file
+      program, *@command = File.binread('/proc/self/cmdline').split("\0")
+      @command.slice!(@command.rindex(file) - 1, 2) # -r and this file
+      @program = [File.readlink('/proc/self/exe'), program]
       @control = IO.for_fd(3, autoclose: false)
       @control.close_on_exec = true
       st = @control.stat
       @identity = [st.ino, st.dev]
       @parent = Process.pid
-      read_order
+      read_order(order)
+      name_process(name)
       say('hello', 1, @order['cookie'], 'ruby', RUBY_VERSION)
       fail_with("no system calls known for #{RUBY_PLATFORM}") unless SYS
       at_exit { ended }
@@ -26,18 +30,21 @@ module WarmCGI
       @order['mode'] == 'reuse'
     end
 
-    def read_order
-      size = +''
-      until (c = @control.sysread(1)) == ':'
-        size << c
-      end
-      data = ''.b
-      data << @control.sysread(size.to_i - data.bytesize) while data.bytesize < size.to_i
-      @control.sysread(1)
+    # name_process: the name that the kernel gives a process is that of the file that was executed. By env, that is
+    # the interpreter, as it was at its first start.
+    def name_process(interpreter)
+      line = File.open(@script, 'rb') { |f| f.gets("\n", 256) }.to_s
+      executed = File.executable?(@script) && line.start_with?('#!') && !line.match?(%r{\A#![ \t]*\S*/env[ \t]})
+      File.binwrite('/proc/self/comm', executed ? File.basename(@script).byteslice(0, 15) : interpreter)
+    rescue SystemCallError
+      nil
+    end
+
+    def read_order(data)
       @order = {}
       @preload = []
       @hints = []
-      @variables = []
+      Watch.variables = []
       data.split("\0", -1).each_slice(2) do |name, value|
         next unless value
 
@@ -45,10 +52,12 @@ module WarmCGI
         case name
         when 'preload' then @preload << value
         when 'late' then @hints << value[/\A[^=]*=(.*)/m, 1]
-        when 'variable' then @variables << value
+        when 'variable' then Watch.variables << value
         else @order[name] = value
         end
       end
+      # A name in another encoding is another name to Ruby.
+      @script = $0.b == @order['script'].b ? $0.dup : @order['script'].force_encoding(Encoding.find('filesystem'))
       # A sockaddr_un, as @order['socket'] is a path.
       @address = [1, @order['socket']].pack('Sa*') + "\0"
     end
@@ -58,72 +67,75 @@ module WarmCGI
     end
 
     def fail_with(reason)
+      $VERBOSE = nil
+      release_warnings
+      STDERR.syswrite(@warnings) if @warnings
       say('failed', reason[0, 1000])
       exit!(1)
     end
 
+    # load_ahead loads what the route names.
     def load_ahead
       @features_before = $LOADED_FEATURES.dup
-      before = ENV.to_h
-      Watch.start(@variables)
-      # What is warned of here, is in plain CGI written to the request's errors.
-      $stderr = @warnings = Warnings.new
+      catch_warnings
+      Watch.start { |reason| @begun && !reuse? ? loaded : Watch.seen << reason }
       @preload.each do |name|
         require name
       rescue Exception => e
-        $stderr = STDERR
         fail_with("preload #{name}: #{e.message}")
       end
-      Ahead.script(@order['script'])
-      Ahead.hints(@hints.compact)
+    end
+
+    # load_late loads what workers have loaded so far. Where it can't be done as they do it, it is not done again.
+    def load_late
+      return if @hints.empty?
+
+      Watch.start { |reason| Watch.seen << reason }
+      asked = Ahead.callers? { Ahead.hints(@hints.compact, @script) }
+      Watch.seen << 'asks for its callers while it is loaded' if asked
+    rescue Exception => e
+      Watch.seen << "can't be loaded ahead: #{e.class}: #{e.message}"[0, 500]
+    ensure
       Watch.stop
-      after = ENV.to_h
-      @changes = after.reject { |n, v| before[n] == v }
-      (before.keys - after.keys).each { |n| @changes[n] = nil }
     end
 
-    class Warnings
-      attr_reader :text
-
-      def initialize
-        @text = +''
-      end
-
-      def write(*texts)
-        texts.each { |t| @text << t }
-        texts.sum(&:bytesize)
-      end
-
-      # Ruby sets encodings of the standard streams after -r.
-      def method_missing(name, *args)
-        STDERR.public_send(name, *args)
-      end
-
-      def respond_to_missing?(*)
-        true
-      end
+    # What is warned of while loading, is in plain CGI written to the request's errors.
+    def catch_warnings
+      verbose, $VERBOSE = $VERBOSE, nil # syscall warns
+      fd = syscall(SYS_MEMFD_CREATE, at(+"warnings\0"), 1)
+      @errors = lowest
+      syscall(SYS_DUP3, 2, @errors, CLOEXEC)
+      syscall(SYS_DUP3, fd, 2, 0)
+      @caught = IO.for_fd(fd, 'r+b')
+    ensure
+      $VERBOSE = verbose
     end
 
-    def wait_for_script
-      script = @order['script']
-      control = self
-      # Before its first call a script can only compute: that may be done here, once. What it could see of the process
-      # are arguments and pid. (Code that was compiled to be traced by lines is slower ever after, by some 2 ns a line.)
-      events = File.binread(script).match?(/ARGV|\$[*$]/) ? [:line] : %i[c_call call]
-      @trace = TracePoint.new(*events) do
-        control.loaded if caller_locations&.last&.path == script
-      end
-      @trace.enable
+    def release_warnings
+      return unless @caught
+
+      syscall(SYS_DUP3, @errors, 2, 0)
+      syscall(SYS_CLOSE, @errors)
+      @caught.rewind
+      @warnings = @caught.read
+      @caught.close
+      @caught = nil
     end
 
-    # loaded runs in the script's first call, or where there was none, in its end.
+    # loaded runs at the script's first line that matters, or where there was none, in its end.
     def loaded
       return if @loaded
 
       @loaded = true
-      @trace.disable
-      $stderr = STDERR if $stderr == @warnings
-      (Watch.seen.uniq).each { |reason| say('unsafe', reason) }
+      end_of_beginning
+      load_late
+      verbose, $VERBOSE = $VERBOSE, nil # syscall warns
+      release_warnings
+      STDOUT.flush unless STDOUT.closed? # what a library wrote is no request's
+      Watch.seen.uniq.each { |reason| say('unsafe', reason) }
+      after = ENV.to_h
+      @changes = after.reject { |n, v| Watch.before[n] == v }
+      (Watch.before.keys - after.keys).each { |n| @changes[n] = nil }
       $LOADED_FEATURES.delete(@file)
       begin
         require 'rbconfig' # the index of features is made anew here, not in every worker
@@ -132,7 +144,10 @@ module WarmCGI
       end
       @features = $LOADED_FEATURES.size
       say('file', File.expand_path($0))
-      $LOADED_FEATURES.each { |f| say('file', f) if f.start_with?('/') && File.file?(f) }
+      files = ($LOADED_FEATURES | @sources).select { |f| f.start_with?('/') && f != @file && File.file?(f) }
+      files.each { |f| say('file', f) }
+      # Gems may have looked at the arguments.
+      @arguments_read = (files - @features_before).any? { |f| Ahead.gem?(f) && File.binread(f).match?(ARGUMENTS) }
       if defined?(::DATA) && ::DATA.is_a?(File)
         @data = [::DATA.pos, ::DATA.external_encoding, ::DATA.internal_encoding, ::DATA.lineno]
         ::DATA.close # its offset would be shared
@@ -140,40 +155,46 @@ module WarmCGI
       compile if reuse?
       @input, @output = STDIN.external_encoding, STDOUT.external_encoding
       # Objects that write to a descriptor that is not theirs.
-      @shares = File.binread(@order['script']).match?(/for_fd|IO\.(?:new|open)|autoclose|reopen/)
-      verbose, $VERBOSE = $VERBOSE, nil # syscall warns
+      @shares = File.binread(@script).match?(/for_fd|IO\.(?:new|open)|autoclose|reopen/)
       serve
       open_data if @data
       @number = lowest
-      STDERR.write(@warnings.text) unless @warnings.text.empty?
+      STDERR.syswrite(@warnings) unless @warnings.empty?
       $VERBOSE = verbose
     end
 
     def open_data
-      ::DATA.reopen(@order['script'], 'r')
+      ::DATA.reopen(@script, 'r')
       ::DATA.set_encoding(*@data[1..2])
       ::DATA.pos = @data[0]
       ::DATA.lineno = @data[3]
     end
 
+    # freeze_heap makes what there is old, so that it stays the same memory in all workers.
     def freeze_heap
-      if Process.respond_to?(:warmup)
-        Process.warmup
-      else
-        4.times { GC.start }
-      end
+      Process.warmup if Process.respond_to?(:warmup)
+      GC.enable
+      4.times { GC.start }
+      GC.disable
     end
+
+    # make_room is for new objects: a worker that has to collect garbage writes to all of its memory.
+    def make_room
+      Array.new([15_000, GC.stat(:heap_live_slots) / 3].max) { Object.new }
+      nil
+    end
+
+    FORKS = 200 # until the warm parent collects its own garbage
 
     # ended is the last at_exit handler of all.
     def ended
+      e = $!
       if Process.pid == @parent && !@worker
-        e = $!
         fail_with("#{e.class}: #{e.message}") if !@loaded && e.is_a?(SyntaxError)
         loaded # nothing of it could be seen so far
       end
       return unless Process.pid == @worker
 
-      e = $!
       @code = case e
               when nil then 0
               when SystemExit then e.status & 255
@@ -198,9 +219,10 @@ module WarmCGI
       pause = [0, 50_000_000].pack('qq')
       @poll = [3, 1, 0, @signals, 1, 0].pack('isSisS')
       info = "\0".b * 128
+      make_room
       rehearse
       freeze_heap
-      GC.disable
+      forks = 0
       say('ready')
       loop do
         poll = @poll.dup
@@ -237,6 +259,7 @@ module WarmCGI
         end
         while wanted > 0
           begin
+            freeze_heap if (forks += 1) % FORKS == 0
             room? if @order['processes']
             pid = fork
           rescue SystemCallError
@@ -258,9 +281,13 @@ module WarmCGI
       syscall(SYS_WAIT4, pid, 0, 0, 0)
     end
 
+    # reap does not use Process.wait: $? would be the workers'.
     def reap(workers)
-      while (pid, status = Process.wait2(-1, Process::WNOHANG))
-        @control.syswrite("exit #{pid} #{status.to_i} -1 -1\n") if workers.delete(pid)
+      status, usage = "\0".b * 4, "\0".b * 144
+      while (pid = syscall(SYS_WAIT4, -1, at(status), 1, at(usage))) > 0
+        seconds, micros, system_seconds, system_micros = usage.force_encoding(Encoding::BINARY).unpack('q4')
+        times = "#{seconds * 1_000_000 + micros} #{system_seconds * 1_000_000 + system_micros}"
+        @control.syswrite("exit #{pid} #{status.unpack1('i')} #{times}\n") if workers.delete(pid)
       end
     rescue Errno::ECHILD
       nil

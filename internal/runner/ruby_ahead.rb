@@ -1,4 +1,6 @@
-# Loads what the script will require, before it runs.
+# What is loaded ahead of a request, and what it may read.
+require 'rbconfig'
+
 module WarmCGI
   # A request's variables. A library that looks at them while it is loaded is not safe to be warm.
   # Not every request has all of them, so there are more than the order names.
@@ -8,63 +10,104 @@ module WarmCGI
              inspect find any? all? count size length empty? group_by partition each_with_object reduce inject key
              filter_map flat_map except dup clone min_by max_by sum none? detect]
 
-  # Watches the readers of ENV.
+  # Watches the readers of ENV, while libraries are loaded.
   module Watch
+    @read = {}
     class << self
-      attr_reader :seen
-
+      # read is what was read so far: names and values. A request with other values is not for this warm parent's workers.
+      attr_reader :seen, :read, :before
       # variables are the names of a request's variables, as the order has them.
-      def start(variables)
-        @seen = []
-        seen = @seen
+      attr_accessor :variables
+
+      def note(name)
+        value = @get.bind_call(ENV, name)
+        @read[name] = value&.b unless @read.key?(name) || @before[name] != value # it has set it itself
+      end
+
+      # start watches. What is not to be read ahead of a request, is said to the block before it is read.
+      def start(&said)
+        return if @on
+
+        @on = true
+        @seen ||= []
+        @before ||= ENV.to_h
         it = ENV.singleton_class
-        @own = (BY_NAME + WHOLE).select { |m| ENV.singleton_methods(false).include?(m) }.map { |m| [m, it.instance_method(m)] }
-        inherited = (BY_NAME + WHOLE) - @own.map(&:first)
-        @added = inherited.select { |m| ENV.respond_to?(m) }
-        old = $VERBOSE
-        $VERBOSE = nil
-        @own.each do |m, original|
-          names = BY_NAME.include?(m)
-          it.send(:define_method, m) do |*args, **opts, &block|
-            if names
-              args.each { |n| seen << "reads #{n} while it is loaded" if n.is_a?(String) && (n.match?(REQUEST) || variables.include?(n)) }
-            else
-              from = caller_locations(1, 1)&.first&.path
-              seen << 'reads the whole environment while it is loaded' unless from && Ahead.own?(from)
+        @get ||= it.instance_method(:[])
+        watch = self
+        @own ||= (BY_NAME + WHOLE).select { |m| ENV.singleton_methods(false).include?(m) }.map { |m| [m, it.instance_method(m)] }
+        @added ||= ((BY_NAME + WHOLE) - @own.map(&:first)).select { |m| ENV.respond_to?(m) }
+        quietly do
+          @own.each do |m, original|
+            names = BY_NAME.include?(m)
+            many = %i[values_at slice].include?(m)
+            it.send(:define_method, m) do |*args, **opts, &block|
+              if names
+                watch.by_name(many ? args : args.first(1), said)
+              else
+                watch.whole(caller_locations(1, 1), said)
+              end
+              opts.empty? ? original.bind_call(ENV, *args, &block) : original.bind_call(ENV, *args, **opts, &block)
             end
-            opts.empty? ? original.bind(ENV).call(*args, &block) : original.bind(ENV).call(*args, **opts, &block)
+          end
+          @added.each do |m|
+            it.send(:define_method, m) do |*args, &block|
+              watch.whole(caller_locations(1, 1), said)
+              super(*args, &block)
+            end
           end
         end
-        @added.each do |m|
-          it.send(:define_method, m) do |*args, &block|
-            from = caller_locations(1, 1)&.first&.path
-            seen << 'reads the whole environment while it is loaded' unless from && Ahead.own?(from)
-            super(*args, &block)
-          end
-        end
-        $VERBOSE = old
       end
 
       def stop
+        return unless @on
+
+        @on = false
         it = ENV.singleton_class
+        quietly do
+          @added.each { |m| it.send(:remove_method, m) }
+          @own.each { |m, original| it.send(:define_method, m, original) }
+        end
+      end
+
+      def by_name(args, said)
+        args.each do |n|
+          next unless n.is_a?(String)
+
+          request?(n) ? said.call("reads #{n} while it is loaded") : note(n)
+        end
+      end
+
+      def request?(name)
+        name.match?(REQUEST) || @variables.include?(name)
+      end
+
+      # whole: RubyGems and Bundler only want to put it back.
+      def whole(from, said)
+        return if from&.first && Ahead.own?(from.first.path) && from.first.path.match?(/rubygems|bundler/)
+
+        said.call('reads the whole environment while it is loaded')
+      end
+
+      private
+
+      def quietly
         old = $VERBOSE
         $VERBOSE = nil
-        @added.each { |m| it.send(:remove_method, m) }
-        @own.each { |m, original| it.send(:define_method, m, original) }
+        yield
+      ensure
         $VERBOSE = old
       end
     end
   end
 
   module Ahead
-    c = RbConfig::CONFIG
-    FOLDERS = (%w[rubylibdir rubyarchdir sitedir vendordir].map { |n| c[n] } +
-               (defined?(Gem) ? Gem.path.map { |p| "#{p}/gems" } : [])).compact.uniq.map { |f| "#{f}/" }
+    c = ::RbConfig::CONFIG
+    LIBRARY = c.values_at('rubylibdir', 'rubyarchdir').compact.map { |f| "#{f}/" }
+    FOLDERS = (LIBRARY + c.values_at('sitedir', 'vendordir').compact.map { |f| "#{f}/" } +
+               (defined?(Gem) ? Gem.path.map { |p| "#{p}/gems/" } : [])).uniq
     GEMS = File.join(c['rubylibdir'], 'rubygems')
-    # What may decide which file a require finds, or what a library does when it is loaded.
-    SETTING = %i[$: $LOAD_PATH $-I $" $LOADED_FEATURES $VERBOSE $DEBUG $-w $-v $stdout $stderr $stdin $> $; $, $/ $\\ $-0 $-F]
-    QUIET = %i[puts print p printf warn srand]
-    HARMLESS = %i[STR LIT TRUE FALSE NIL LIST ZLIST SYM INTEGER FLOAT RATIONAL IMAGINARY ARRAY BLOCK BEGIN DSTR EVSTR LVAR DVAR]
+    # What a library may look at when it is loaded. It can't be loaded ahead of a script that sets it.
+    SETS = /\bENV\s*(?:\[[^\]\n]*\]\s*(?:\|\|)?=[^=~]|\.(?:store|update|merge!|replace|delete|clear)\b)|default_(?:in|ex)ternal\s*=|\$(?:VERBOSE|DEBUG|KCODE)\s*=/n
 
     class << self
       # own? tells whether a file is Ruby's own or a gem's.
@@ -72,84 +115,46 @@ module WarmCGI
         file.start_with?('<internal:') || FOLDERS.any? { |f| file.start_with?(f) }
       end
 
-      # script requires what the script is certain to require first, and in the same way.
-      def script(path)
-        return unless defined?(RubyVM::AbstractSyntaxTree)
-
-        quiet { tops(RubyVM::AbstractSyntaxTree.parse(File.read(path))) }.each do |node|
-          break unless statement(node, path)
-        end
-      rescue Exception # a syntax error is shown by Ruby itself
-        nil
+      def gem?(file)
+        own?(file) && LIBRARY.none? { |f| file.start_with?(f) }
       end
 
       # hints requires what workers have loaded. The last were loaded from outside, and load the others.
-      def hints(files)
+      def hints(files, script)
+        sets = [script, *files.reject { |f| own?(f) }].any? { |f| File.file?(f) && File.binread(f).match?(SETS) }
         files.reverse_each do |file|
-          next if !own?(file) || $LOADED_FEATURES.include?(file) || file.start_with?(GEMS)
+          next if !own?(file) || $LOADED_FEATURES.include?(file) || file.start_with?(GEMS) || !File.file?(file)
+          next if sets && gem?(file)
 
-          begin
-            require file
-          rescue Exception
-            nil
-          end
+          require file
         end
+      end
+
+      # callers tells whether a library that was loaded meanwhile has asked who calls it: that is the runner.
+      def callers?
+        asked = false
+        originals = %i[caller caller_locations].map { |m| [m, Kernel.instance_method(m)] }
+        replace(originals) do |original, object, arguments|
+          from = originals[1][1].bind_call(self, 1).find { |l| l.path != __FILE__ }&.path.to_s
+          asked = true unless from.start_with?('<internal:') || LIBRARY.any? { |f| from.start_with?(f) }
+          original.bind_call(object, *arguments)
+        end
+        yield
+        asked
+      ensure
+        replace(originals)
       end
 
       private
 
-      def quiet
-        old = $VERBOSE
-        $VERBOSE = nil
-        yield
-      ensure
-        $VERBOSE = old
-      end
-
-      def tops(node)
-        body = node.type == :SCOPE ? node.children[2] : node
-        return [] unless body
-
-        body.type == :BLOCK ? body.children : [body]
-      end
-
-      # statement says whether to go on behind it.
-      def statement(node, path)
-        return true if node.nil?
-
-        case node.type
-        when :FCALL
-          name, args = node.children
-          if %i[require require_relative].include?(name)
-            text = literal(args) or return false
-            return false if name == :require_relative && !text
-            load_it(name, text, path)
-          else
-            QUIET.include?(name) && harmless?(args)
-          end
-        when :LASGN, :DASGN
-          harmless?(node.children[1])
-        when :BEGIN, :BLOCK
-          node.children.all? { |n| statement(n, path) }
-        else
-          HARMLESS.include?(node.type) && harmless?(node)
+      def replace(originals, &by)
+        verbose, $VERBOSE = $VERBOSE, nil
+        originals.each do |m, original|
+          by ? Kernel.define_method(m) { |*arguments| by.call(original, self, arguments) } : Kernel.define_method(m, original)
+          Kernel.send(:private, m)
         end
-      end
-
-      def literal(args)
-        one = args.children.compact
-        one.size == 1 && one[0].type == :STR ? one[0].children[0] : nil
-      end
-
-      def harmless?(node)
-        !node.is_a?(RubyVM::AbstractSyntaxTree::Node) || HARMLESS.include?(node.type) && node.children.all? { |c| harmless?(c) }
-      end
-
-      def load_it(name, text, path)
-        name == :require ? require(text) : require(File.expand_path(text, File.dirname(File.realpath(path))))
-        true
-      rescue Exception
-        false
+      ensure
+        $VERBOSE = verbose
       end
     end
   end

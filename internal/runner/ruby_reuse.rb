@@ -97,16 +97,36 @@ module WarmCGI
       @main = TOPLEVEL_BINDING.receiver
       @main_methods = @main.singleton_methods
       @verbose = $VERBOSE
+      @name = $0.dup
       @states = variables
     end
 
+    # find_globals: the script's own global variables are those that it mentions, and that no library has set: it has
+    # run nothing so far. What libraries set in a request is theirs.
+    def find_globals
+      mentioned = File.binread(@script).scan(/\$[a-z_]\w*/in).map(&:to_sym).uniq
+      names = (mentioned - @globals).select { |name| value_of(name).nil? }
+      @own_globals = names.map { |name| eval("proc { #{name} = nil }") }
+    end
+
+    def value_of(name)
+      eval(name.to_s)
+    end
+
     def compile
-      script = @order['script']
+      script = @script
+      find_globals
       verbose, $VERBOSE = $VERBOSE, nil # the main program has said it
       Captured.find(script).each { |name| say('captured', name) } unless @order['captured'] == 'accept'
-      code = RubyVM::InstructionSequence.compile(File.read(script, encoding: 'UTF-8'), script, File.realpath(script), 1)
+      code = RubyVM::InstructionSequence.compile(File.read(script, encoding: source_encoding), script, File.realpath(script), 1)
       $VERBOSE = verbose
       @code_of_script = named(code)
+    end
+
+    # source_encoding is that of a source without a comment about it: -K.
+    def source_encoding
+      letter = @command.filter_map { |word| word[/\A-[wWU]*K(.)/, 1] }.last
+      { 'e' => 'EUC-JP', 's' => 'Windows-31J', 'a' => 'BINARY', 'n' => 'BINARY' }.fetch(letter.to_s.downcase, 'UTF-8')
     end
 
     LABEL = /(.)((?:block(?: \(\d+ levels\))? in |rescue in |ensure in )*)<compiled>/mn
@@ -155,7 +175,7 @@ module WarmCGI
       forget_names
       # What the first part of the main program did before its first call.
       restore_states
-      $0 = @order['script']
+      $0 = @name
     end
 
     # variables are what can be assigned without a call.
@@ -168,13 +188,13 @@ module WarmCGI
         State.new(-> { $; }, ->(v) { $; = v }),
         State.new(-> { $stdin }, ->(_) { $stdin = STDIN }),
         State.new(-> { $stdout }, ->(_) { $stdout = STDOUT }),
-        State.new(-> { $stderr.equal?(@warnings) ? STDERR : $stderr }, ->(_) { $stderr = STDERR })
+        State.new(-> { $stderr }, ->(_) { $stderr = STDERR })
       ]
     end
 
     def settings
       [
-        State.new(-> { $0 == @order['script'] || nil }, ->(_) { $0 = @order['script'] }),
+        State.new(-> { $0 == @name || nil }, ->(_) { $0 = @name }),
         State.new(-> { Encoding.default_external }, ->(v) { Encoding.default_external = v }),
         State.new(-> { Encoding.default_internal }, ->(v) { Encoding.default_internal = v }),
         State.new(-> { Warning[:deprecated] }, ->(v) { Warning[:deprecated] = v }),
@@ -189,7 +209,7 @@ module WarmCGI
       ARGV.replace(receive)
       open_data if @data
       $VERBOSE = @verbose
-      STDERR.write(@warnings.text) unless @warnings.text.empty?
+      STDERR.syswrite(@warnings) unless @warnings.empty?
       code = run
       if Process.pid != @worker # a child of the script's
         close_files
@@ -258,11 +278,15 @@ module WarmCGI
     def report(error)
       e = error
       while e # without the runner
-        at = e.backtrace&.index { |l| l.start_with?(@file) }
-        e.set_backtrace(e.backtrace[0, at]) if at
+        own = ->(line) { line.start_with?(@file) }
+        e.set_backtrace(e.backtrace.drop_while(&own).take_while { |l| !own.(l) }) if e.backtrace&.any?(&own)
         e = e.cause
       end
-      $stderr.write(error.full_message(highlight: false, order: :top))
+      text = Exception.instance_method(:full_message).bind_call(error, highlight: false, order: :top)
+      return $stderr.write(text) unless $stderr.is_a?(IO)
+
+      $stderr.flush
+      $stderr.syswrite(text) # without an encoding, as Ruby does
     rescue Exception
       nil
     end
@@ -282,7 +306,8 @@ module WarmCGI
       Registry.restore_traps unless Registry.traps.empty?
       File.umask(@umask)
       Dir.chdir(@folder)
-      $LOAD_PATH.replace(@path) unless $LOAD_PATH == @path
+      restore_path unless $LOAD_PATH == @path
+      TOPLEVEL_BINDING.local_variables.each { |name| TOPLEVEL_BINDING.local_variable_set(name, nil) }
       if Random.seed != @seed
         Random.srand
         @seed = Random.seed
@@ -296,6 +321,14 @@ module WarmCGI
       close_files if (now = lowest) != @number
       left << 'descriptors' if (now && lowest != @number) || [STDIN, STDOUT, STDERR].any?(&:closed?)
       left.empty? ? '-' : left.join(',')
+    end
+
+    # restore_path leaves the folders of gems that are in use now.
+    def restore_path
+      gems = defined?(Gem) ? Gem.loaded_specs.each_value.flat_map(&:full_require_paths) : []
+      $LOAD_PATH.select! { |folder| @path.include?(folder) || gems.include?(folder) }
+      $LOAD_PATH.replace(@path) if (@path - $LOAD_PATH).any? || $LOAD_PATH.uniq.size != $LOAD_PATH.size
+      @path = $LOAD_PATH.dup
     end
 
     def restore_states
@@ -336,7 +369,7 @@ module WarmCGI
           next @constants << name if Object.autoload?(name)
 
           file, = Object.const_source_location(name)
-          file.nil? || $LOADED_FEATURES.include?(file) || file.empty? ? @constants << name : Object.send(:remove_const, name)
+          !file || $LOADED_FEATURES.include?(file) || file.empty? ? @constants << name : Object.send(:remove_const, name)
         end
       end
       now = Object.private_instance_methods(false).concat(Object.instance_methods(false))
@@ -347,11 +380,7 @@ module WarmCGI
       end
       (@main.singleton_methods - @main_methods).each { |name| @main.singleton_class.send(:remove_method, name) }
       @main.instance_variables.each { |name| @main.remove_instance_variable(name) }
-      return if (now = global_variables).size == @globals.size && @own_globals.nil?
-
-      @own_globals ||= {}
-      (now - @globals).each { |name| @own_globals[name] ||= eval("proc { #{name} = nil }") if name.match?(/\A\$[a-z_]\w*\z/i) }
-      @own_globals.each_value do |reset|
+      @own_globals.each do |reset|
         reset.call
       rescue StandardError
         nil

@@ -371,6 +371,12 @@ require 'cgi'
 cgi = CGI.new
 cgi.out("text/plain") { cgi.params.sort.inspect + cgi['a'] + cgi.cookies.inspect + CGI.escapeHTML("<") + cgi.request_method + cgi.remote_addr }`,
 		r: request{body: "a=1&b=%C3%A9&a=2", vars: []string{"QUERY_STRING=c=3", "HTTP_COOKIE=k=v"}}},
+	{name: "requires late", text: `
+$KCODE = 'u' rescue nil
+$own = ($own || 0) + 1
+require 'cgi'
+require 'tempfile'
+print CGI.new.header, $own`},
 	{name: "takes a query", text: `
 require 'cgi'
 cgi = CGI.new("html5")

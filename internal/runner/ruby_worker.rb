@@ -2,10 +2,10 @@
 module WarmCGI
   # Kernel#syscall, as Ruby has no dup2, and its sockets would be a library to load. Numbers of x86-64 and of the
   # generic table (arm64, riscv64, loongarch64).
-  NAMES = %i[socket connect recvfrom dup3 close read rt_sigprocmask signalfd4 ppoll dup clone exit_group wait4]
+  NAMES = %i[socket connect recvfrom dup3 close read rt_sigprocmask signalfd4 ppoll dup memfd_create wait4 clone exit_group]
   NUMBERS = {
-    'x86_64' => [41, 42, 45, 292, 3, 0, 14, 289, 271, 32, 56, 231, 61],
-    'generic' => [198, 203, 207, 24, 57, 63, 135, 74, 73, 23, 220, 94, 260]
+    'x86_64' => [41, 42, 45, 292, 3, 0, 14, 289, 271, 32, 319, 61, 56, 231],
+    'generic' => [198, 203, 207, 24, 57, 63, 135, 74, 73, 23, 279, 260, 220, 94]
   }
   CPU = { 'x86_64' => 'x86_64', 'amd64' => 'x86_64', 'aarch64' => 'generic', 'arm64' => 'generic', 'riscv64' => 'generic', 'loongarch64' => 'generic' }
   SYS = RUBY_PLATFORM.include?('linux') && NUMBERS[CPU[RUBY_PLATFORM[/\A[^-]+/]]]
@@ -70,7 +70,20 @@ module WarmCGI
       syscall(SYS_DUP3, fd, 0, 0) if body
       syscall(SYS_DUP3, fd, 1, 0)
       syscall(SYS_CLOSE, fd)
+      plain(data) unless fits?(args)
       args
+    end
+
+    # fits? tells whether what was loaded would have been loaded the same for this request.
+    def fits?(args)
+      (args.empty? || !@arguments_read) && Watch.read.all? { |n, v| @given[n] == v }
+    end
+
+    # plain is what is left for other requests.
+    def plain(data)
+      @changes = {}
+      args, = take(data)
+      exec(@program, *@command, *args)
     end
 
     # take makes the environment of a request's pairs.
@@ -92,7 +105,8 @@ module WarmCGI
         body = value != '' && value != '0' if name == 'CONTENT_LENGTH'
         env[name] = value
       end
-      @changes.each { |n, v| v ? env[n] = v : env.delete(n) }
+      @given = env
+      env = env.merge(@changes).compact unless @changes.empty?
       now = ENV.to_h
       now.each_key { |n| ENV.delete(n) unless env.key?(n) }
       env.each { |n, v| ENV[n] = v unless now[n] == v }
