@@ -46,6 +46,7 @@ func Hand(req *Request, w Worker) *Handover {
 		exited: make(chan struct{}), done: make(chan struct{}), began: time.Now(),
 	}
 	h.p.stdout = os.NewFile(uintptr(w.Conn), "request connection")
+	h.p.watcher = time.AfterFunc(watchAfter, h.p.look)
 	w.Stderr.attach(func(line string) { w.Line(req, line) })
 	return h
 }
@@ -88,7 +89,6 @@ func (h *Handover) Send() error {
 	} else if hasBody {
 		syscall.Shutdown(h.w.Conn, syscall.SHUT_WR)
 	}
-	p.watcher = time.AfterFunc(watchAfter, p.watch)
 	return nil
 }
 
@@ -101,6 +101,7 @@ func (h *Handover) endBody() {
 
 // drop gives up before anything was sent.
 func (h *Handover) drop() {
+	h.p.unwatchAll()
 	h.p.stdout.Close()
 	h.p.stderr.detach()
 }
@@ -121,6 +122,7 @@ func (h *Handover) Done(code int) {
 	if p.reused {
 		// The request has ended, the process has not: from here on it is nobody's to kill.
 		p.reaped, p.groupGone, p.kept = true, true, true
+		p.watcher.Reset(settleTime)
 		close(p.exited)
 	}
 	p.mu.Unlock()
@@ -139,10 +141,11 @@ func (h *Handover) Exited(e Exit) {
 	p.reaped, p.exit = true, e
 	p.exit.Started, p.exit.Killed = true, killed
 	p.limited()
+	p.watcher.Reset(settleTime)
 	p.mu.Unlock()
 	close(p.exited)
 	select {
-	case <-p.done: // the reader knows what it needs to
+	case <-p.done: // the end of the output comes now, as a rule; see look
 	default:
 		p.poke()
 	}

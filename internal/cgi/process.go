@@ -21,6 +21,9 @@ const (
 	// it: the kernel closes a dying script's descriptors just before it can be
 	// waited for, and only the status tells a crash from an end.
 	settleTime = 200 * time.Millisecond
+	// verdictTime is how long the warm parent of a worker that has ended may take to say
+	// how. Until then its answer may be cut short.
+	verdictTime = 10 * time.Second
 	// lingerTime is how long an answer stays open, in silence, when its script has
 	// ended and only a daemon of its making holds standard output.
 	lingerTime = 500 * time.Millisecond
@@ -127,6 +130,21 @@ func (p *process) watch() {
 			p.poke()
 		}()
 	})
+}
+
+// look is what the watcher of a worker does, also a moment after its end: whoever reads
+// waits for the end of the output, but a daemon may hold that open.
+func (p *process) look() {
+	p.watch()
+	if p.hasExited() {
+		p.poke()
+	}
+}
+
+// unwatchAll: from here on nobody begins to drain what may be the next request's.
+func (p *process) unwatchAll() {
+	p.watcher.Stop()
+	p.watchOnce.Do(func() {}) // waits for one that has begun
 }
 
 // tryReap takes the exit status if there is one yet.
@@ -398,7 +416,12 @@ func (p *process) quietSince() time.Time {
 // says whether the answer may count as complete.
 func (p *process) settle() error {
 	if !p.waitVerdict(settleTime) {
-		return nil // it closed standard output and works on: its answer is complete
+		if !p.worker || !hasEnded(p.pid) {
+			return nil // it closed standard output and works on: its answer is complete
+		}
+		if !p.waitVerdict(verdictTime) {
+			return fmt.Errorf("%w: nobody knows how the script has ended", ErrTruncated)
+		}
 	}
 	if p.gone.Load() {
 		return ErrGone // which is why it has ended
@@ -432,7 +455,7 @@ func (p *process) finish() {
 		}
 		<-p.exited
 	}
-	p.watcher.Stop()
+	p.unwatchAll()
 	if w := p.stdin.Load(); w != nil {
 		w.close() // whoever fed the script need not wait for it any more
 	}
