@@ -118,11 +118,12 @@ func (p *Pool) acquire(ctx context.Context, g *generation, req *cgi.Request) (*w
 	}
 }
 
-// stalled: no reused worker has come back in time.
+// stalled: no reused worker has come back in time. Each request that waits may have one
+// forked.
 func (p *Pool) stalled(g *generation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if g.reuses() && !g.retired && p.gen == g && len(g.pending) == 0 && g.busy+g.idle < p.settings.Max {
+	if g.reuses() && !g.retired && p.gen == g && len(g.pending) < p.waiters.Len() && g.busy+g.idle+len(g.pending) < p.settings.Max {
 		p.orderLocked(g, 1, time.Now())
 	}
 }
