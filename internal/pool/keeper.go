@@ -79,6 +79,7 @@ func (p *Pool) coolLocked(why string) {
 	p.retireLocked(p.gen)
 	p.gen, p.state, p.why = nil, Cold, why
 	p.asked, p.askedFrom = 0, time.Time{}
+	p.wakeAll()
 }
 
 // weigh measures the memory of a script's processes.
