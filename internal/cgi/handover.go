@@ -68,11 +68,8 @@ func (h *Handover) Send() error {
 		if s, ok := p.req.Body.(*Spooled); ok && s.File() == nil {
 			b = append(b, s.Bytes()...)
 		} else if ok {
-			if _, err := s.File().Seek(0, io.SeekStart); err != nil {
-				h.drop()
-				return err
-			}
-			rest = s.File()
+			// Another try at the request reads it, too: it has a place of its own in the file.
+			rest = io.NewSectionReader(s.File(), 0, p.req.Length)
 		} else {
 			rest = p.req.Body
 		}

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -70,4 +71,97 @@ func TestAnAnswerIsNotTakenForWholeWhenTheEndOfItsWorkerIsNotKnown(t *testing.T)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 	_, err = io.ReadAll(res.Body)
 	assert.ErrorIs(t, err, cgi.ErrTruncated)
+}
+
+func TestAWarmParentThatIsStuckHoldsNoRequestUp(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\nsleep 60 if $ENV{QUERY_STRING};\n"+body)
+	s.until(cgi.ModeWarm, w, file)
+	p, parent := s.all()[0], s.status().Parent
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan answer, 1)
+	go func() { ended <- s.do(ctx, s.request(w, file, "QUERY_STRING=1")) }()
+	s.eventually("busy", func() bool { return s.status().Busy == 1 })
+	require.NoError(t, syscall.Kill(parent, syscall.SIGSTOP)) // it tells of no worker's end
+	cancel()
+	g := p.gen
+	g.fail("it is stuck")
+	p.mu.Lock()
+	g.killedAt = g.killedAt.Add(-2 * stuckTime)
+	p.mu.Unlock()
+	a := <-ended
+	assert.ErrorIs(t, a.err, cgi.ErrGone)
+	assert.Equal(t, cgi.ReasonDisconnect, a.exit.Killed)
+	s.until(cgi.ModeWarm, w, file)
+}
+
+func TestAWorkerThatEndsWhileItIsIdleIsReplaced(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeReuse), s.write("a.pl", hello)
+	w.Spare = 3
+	s.until(cgi.ModeReuse, w, file)
+	s.eventually("three are idle", func() bool { return s.status().Idle == 3 })
+	p := s.all()[0]
+	p.mu.Lock()
+	killed := 0
+	for pid := range p.gen.workers {
+		if killed++; killed <= 2 {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	p.mu.Unlock()
+	s.eventually("one is idle", func() bool { return s.status().Idle == 1 })
+	s.eventually("three are idle again", func() bool { return s.status().Idle == 3 })
+	p.mu.Lock()
+	assert.EqualValues(t, 3, p.gen.idlers.Stat().TotalResources())
+	assert.Len(t, p.gen.workers, 3)
+	p.mu.Unlock()
+	for range 5 {
+		assert.Equal(t, cgi.ModeReuse, s.ask(w, file).mode)
+	}
+}
+
+// foreign writes a runner in Perl: its workers do what is given.
+func (s *site) foreign(worker string) string {
+	return s.write("runner", `#!/usr/bin/perl
+use IO::Socket::UNIX; $| = 1; $SIG{CHLD} = 'IGNORE';
+open my $control, '+<&=', 3; my ($n, $order);
+sub byte { sysread($control, my $c, 1) or exit; $c }
+my $size = ''; while ((my $c = byte()) ne ':') { $size .= $c }
+$order .= byte() for 1 .. $size + 1;
+my %order = split /\0/, $order;
+syswrite $control, "hello 1 $order{cookie} foreign 1\nready\n";
+while (<$control>) {
+	exit if !/^fork (\d+)/;
+	for (1 .. $1) {
+		my $pid = fork;
+		if (!$pid) {
+			my @c = map IO::Socket::UNIX->new($order{socket}), 1, 2;
+			`+worker+`
+			exit;
+		}
+		syswrite $control, "forked $pid\n";
+		waitpid $pid, 0; syswrite $control, "exit $pid 0 -1 -1\n";
+	}
+}
+`)
+}
+
+func TestARequestIsSpawnedWhenItMeetsOnlyWorkersThatHaveEnded(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", hello)
+	w.Runner = s.foreign("")
+	s.ask(w, file)
+	s.reaches(Ready)
+	for range 20 {
+		assert.Contains(t, s.ask(w, file).body, "hello")
+	}
+}
+
+func TestAWarmParentMayNameNoProcessThatCannotBeItsChild(t *testing.T) {
+	s := newSite(t, nil)
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", hello)
+	w.Runner = s.foreign(`syswrite $control, "forked -1\n";`)
+	s.ask(w, file)
+	assert.Contains(t, s.reaches(Broken).Why, "-1 is no worker")
 }
