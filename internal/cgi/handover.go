@@ -46,6 +46,7 @@ func Hand(req *Request, w Worker) *Handover {
 		exited: make(chan struct{}), done: make(chan struct{}), began: time.Now(),
 	}
 	h.p.stdout = os.NewFile(uintptr(w.Conn), "request connection")
+	h.p.watcher = time.AfterFunc(watchAfter, h.p.look)
 	w.Stderr.attach(func(line string) { w.Line(req, line) })
 	return h
 }
@@ -67,11 +68,8 @@ func (h *Handover) Send() error {
 		if s, ok := p.req.Body.(*Spooled); ok && s.File() == nil {
 			b = append(b, s.Bytes()...)
 		} else if ok {
-			if _, err := s.File().Seek(0, io.SeekStart); err != nil {
-				h.drop()
-				return err
-			}
-			rest = s.File()
+			// Another try at the request reads it, too: it has a place of its own in the file.
+			rest = io.NewSectionReader(s.File(), 0, p.req.Length)
 		} else {
 			rest = p.req.Body
 		}
@@ -88,7 +86,6 @@ func (h *Handover) Send() error {
 	} else if hasBody {
 		syscall.Shutdown(h.w.Conn, syscall.SHUT_WR)
 	}
-	p.watcher = time.AfterFunc(watchAfter, p.watch)
 	return nil
 }
 
@@ -101,6 +98,7 @@ func (h *Handover) endBody() {
 
 // drop gives up before anything was sent.
 func (h *Handover) drop() {
+	h.p.unwatchAll()
 	h.p.stdout.Close()
 	h.p.stderr.detach()
 }
@@ -121,6 +119,7 @@ func (h *Handover) Done(code int) {
 	if p.reused {
 		// The request has ended, the process has not: from here on it is nobody's to kill.
 		p.reaped, p.groupGone, p.kept = true, true, true
+		p.watcher.Reset(settleTime)
 		close(p.exited)
 	}
 	p.mu.Unlock()
@@ -139,10 +138,11 @@ func (h *Handover) Exited(e Exit) {
 	p.reaped, p.exit = true, e
 	p.exit.Started, p.exit.Killed = true, killed
 	p.limited()
+	p.watcher.Reset(settleTime)
 	p.mu.Unlock()
 	close(p.exited)
 	select {
-	case <-p.done: // the reader knows what it needs to
+	case <-p.done: // the end of the output comes now, as a rule; see look
 	default:
 		p.poke()
 	}

@@ -76,11 +76,12 @@ func (o *output) head() (*Response, error) {
 // ended says how a script ended that wrote nothing.
 func (o *output) ended() error {
 	p := o.p
-	if !p.waitVerdict(settleTime) {
-		return fmt.Errorf("%w: it closed standard output", ErrNoOutput)
-	}
+	known := p.verdict()
 	if p.gone.Load() {
 		return ErrGone
+	}
+	if !known {
+		return fmt.Errorf("%w: it closed standard output", ErrNoOutput)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -21,6 +21,9 @@ const (
 	// it: the kernel closes a dying script's descriptors just before it can be
 	// waited for, and only the status tells a crash from an end.
 	settleTime = 200 * time.Millisecond
+	// verdictTime is how long the warm parent of a worker that has ended may take to say
+	// how. Until then its answer may be cut short.
+	verdictTime = 10 * time.Second
 	// lingerTime is how long an answer stays open, in silence, when its script has
 	// ended and only a daemon of its making holds standard output.
 	lingerTime = 500 * time.Millisecond
@@ -129,6 +132,21 @@ func (p *process) watch() {
 	})
 }
 
+// look is what the watcher of a worker does, also a moment after its end: whoever reads
+// waits for the end of the output, but a daemon may hold that open.
+func (p *process) look() {
+	p.watch()
+	if p.hasExited() {
+		p.poke()
+	}
+}
+
+// unwatchAll: from here on nobody begins to drain what may be the next request's.
+func (p *process) unwatchAll() {
+	p.watcher.Stop()
+	p.watchOnce.Do(func() {}) // waits for one that has begun
+}
+
 // tryReap takes the exit status if there is one yet.
 func (p *process) tryReap() bool {
 	p.mu.Lock()
@@ -204,6 +222,12 @@ func (p *process) waitVerdict(d time.Duration) bool {
 		return p.waitFor(d)
 	}
 	return p.waitOn(p.exited, p.done, d)
+}
+
+// verdict waits for one once the output has ended: a moment, and longer when only the word
+// of a worker's parent is missing.
+func (p *process) verdict() bool {
+	return p.waitVerdict(settleTime) || p.worker && hasEnded(p.pid) && p.waitVerdict(verdictTime)
 }
 
 func (p *process) waitOn(a, b <-chan struct{}, d time.Duration) bool {
@@ -397,7 +421,10 @@ func (p *process) quietSince() time.Time {
 // settle is called when the output has ended. It waits a moment for the exit, and
 // says whether the answer may count as complete.
 func (p *process) settle() error {
-	if !p.waitVerdict(settleTime) {
+	if !p.verdict() {
+		if p.worker && hasEnded(p.pid) {
+			return fmt.Errorf("%w: nobody knows how the script has ended", ErrTruncated)
+		}
 		return nil // it closed standard output and works on: its answer is complete
 	}
 	if p.gone.Load() {
@@ -432,7 +459,7 @@ func (p *process) finish() {
 		}
 		<-p.exited
 	}
-	p.watcher.Stop()
+	p.unwatchAll()
 	if w := p.stdin.Load(); w != nil {
 		w.close() // whoever fed the script need not wait for it any more
 	}

@@ -65,6 +65,17 @@ func waitNow(pid int, ws *syscall.WaitStatus, ru *syscall.Rusage) (int, error) {
 	return int(n), nil
 }
 
+// hasEnded reports whether a process, which need not be a child, has ended. It may not
+// have been waited for.
+func hasEnded(pid int) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return kill(pid, 0) == syscall.ESRCH
+	}
+	defer closeFD(fd)
+	return ready(uintptr(fd), unix.POLLIN)
+}
+
 // waitExit returns when tryReap has. The pid is not reaped yet, so it is ours; a
 // descriptor for it wakes the poller, and no thread is held.
 func waitExit(pid int, tryReap func() bool) {

@@ -20,6 +20,9 @@ func pipe(p *[2]int) error {
 	return nil
 }
 
+// hasEnded sees only those that were waited for.
+func hasEnded(pid int) bool { return kill(pid, 0) == syscall.ESRCH }
+
 func waitExit(_ int, tryReap func() bool) { pollExit(tryReap) }
 
 func unblock(fd int) { syscall.SetNonblock(fd, true) }

@@ -122,7 +122,7 @@ func (p *Pool) acquire(ctx context.Context, g *generation, req *cgi.Request) (*w
 
 // stalled: no reused worker has come back in time. Another one helps if those there are
 // wait for something; if they compute, it would only take their processors, unless they do
-// so for long.
+// so for long. Those that wait are doubled, while more requests wait.
 func (p *Pool) stalled(g *generation) {
 	p.mu.Lock()
 	now := time.Now()
@@ -131,7 +131,7 @@ func (p *Pool) stalled(g *generation) {
 		return
 	}
 	p.stalledAt = now
-	grow := now.Sub(g.movedAt) > longTime
+	long := now.Sub(g.movedAt) > longTime
 	var pids []int
 	for pid, w := range g.workers {
 		if w.state == busy {
@@ -147,9 +147,13 @@ func (p *Pool) stalled(g *generation) {
 	if p.stalls++; !wait {
 		p.stalls = 0
 	}
-	if (grow || p.stalls >= maxStalls) && p.mayGrowLocked(g) {
+	if (long || p.stalls >= maxStalls) && p.mayGrowLocked(g) {
+		more := 1
+		if wait {
+			more = max(1, min(n, p.waiters.Len(), p.settings.Max-g.busy-g.idle))
+		}
 		p.stalls = 0
-		p.orderLocked(g, 1, now)
+		p.orderLocked(g, more, now)
 	}
 }
 
@@ -179,5 +183,7 @@ func (p *Pool) putBack(w *worker) {
 	defer p.mu.Unlock()
 	if w.state == busy {
 		w.g.arrive(w)
+	} else { // it has ended meanwhile
+		p.dropLocked(w)
 	}
 }

@@ -52,6 +52,7 @@ type generation struct {
 
 	retiredAt time.Time
 	movedAt   time.Time // when a worker last became idle
+	killedAt  time.Time // when it was told to end at once, with its workers
 
 	workers map[int]*worker
 	idlers  *puddle.Pool[*worker]
@@ -285,6 +286,9 @@ func (g *generation) take(l line) error {
 	if err != nil {
 		return err
 	}
+	if pid < 2 { // wait and kill take these for something else; it is what a fork returns that failed
+		return fmt.Errorf("line %q: %d is no worker", clip(l.verb), pid)
+	}
 	switch l.verb {
 	case "forked":
 		if !g.forked(pid) {
@@ -346,11 +350,19 @@ func (g *generation) loadFailed(why string) {
 // fail gives the generation up.
 func (g *generation) fail(why string) {
 	g.p.broken(g, why)
+	g.p.mu.Lock()
+	defer g.p.mu.Unlock()
 	g.kill()
 }
 
 // kill ends the warm parent; it takes its workers with it, see docs/worker-protocol.md.
-func (g *generation) kill() { g.process().Signal(syscall.SIGTERM) }
+// The caller must hold p.mu.
+func (g *generation) kill() {
+	if g.killedAt.IsZero() {
+		g.killedAt = time.Now()
+	}
+	g.process().Signal(syscall.SIGTERM)
+}
 
 func (g *generation) process() *os.Process { return g.proc.Load() }
 

@@ -79,6 +79,7 @@ func (p *Pool) coolLocked(why string) {
 	p.retireLocked(p.gen)
 	p.gen, p.state, p.why = nil, Cold, why
 	p.asked, p.askedFrom = 0, time.Time{}
+	p.wakeAll()
 }
 
 // weigh measures the memory of a script's processes.
@@ -166,6 +167,7 @@ func (s *Set) drop(now time.Time) {
 	for k, p := range s.pools {
 		p.mu.Lock()
 		if len(p.generations()) == 0 && p.waiters.Len() == 0 && now.Sub(p.lastUse) > time.Hour {
+			p.closed = true // for a request that has just found it
 			delete(s.pools, k)
 		}
 		p.mu.Unlock()

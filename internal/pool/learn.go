@@ -20,7 +20,7 @@ const (
 func (p *Pool) late(g *generation, name, file string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if g.reuses() && file != "-" && !g.retired {
+	if g.reuses() && file != "-" && !g.retired && g.files.count() < maxFiles {
 		g.files.add(file)
 	}
 	h := p.hints[name]

@@ -202,6 +202,7 @@ func (p *Pool) changedLocked() {
 	p.retireLocked(p.next)
 	p.gen, p.next = nil, nil
 	p.loadLocked()
+	p.wakeAll()
 }
 
 // loadLocked starts a warm parent in the background. The caller must hold p.mu.

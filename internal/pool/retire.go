@@ -24,9 +24,17 @@ func (p *Pool) retireLocked(g *generation) {
 	g.send("stop\n")
 }
 
-// endIfStuckLocked kills a warm parent that has nothing left to do and does not end.
+// endIfStuckLocked kills a warm parent that does not end though it has nothing left to do,
+// or was told to end at once: the requests of its workers may wait for nothing but its word.
 func (g *generation) endIfStuckLocked(now time.Time) {
-	if !g.retired || g.dead || now.Sub(g.retiredAt) < stuckTime {
+	if g.dead {
+		return
+	}
+	if !g.killedAt.IsZero() && now.Sub(g.killedAt) > stuckTime {
+		g.process().Kill()
+		return
+	}
+	if !g.retired || now.Sub(g.retiredAt) < stuckTime {
 		return
 	}
 	for _, w := range g.workers {

@@ -15,6 +15,7 @@ import (
 // had, by a new process.
 func (s *Set) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
 	p := s.poolOf(req)
+	met := 0 // workers that had ended
 	for tries := 0; p != nil && tries < maxTries; tries++ {
 		w, g, err := p.worker(ctx, req)
 		if err == errNoWorker {
@@ -32,6 +33,10 @@ func (s *Set) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, e
 			if errors.Is(err, cgi.ErrStart) {
 				req.End(cgi.Exit{})
 				return nil, err
+			}
+			if met++; met >= maxTrouble {
+				p.deadOnArrival(g)
+				break
 			}
 			tries-- // it has not seen the request; the next may be alive
 			continue
@@ -160,6 +165,14 @@ func (p *Pool) discard(w *worker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.handover = nil
+	p.dropLocked(w)
+}
+
+// dropLocked forgets a busy worker that has no request. The caller must hold p.mu.
+func (p *Pool) dropLocked(w *worker) {
+	if w.state == gone {
+		w.stderr.Close() // which exited left to whoever had the worker
+	}
 	w.g.busy--
 	if w.res != nil {
 		w.res.Destroy()
@@ -169,6 +182,13 @@ func (p *Pool) discard(w *worker) {
 		w.dismiss()
 	}
 	p.refill(w.g)
+}
+
+// deadOnArrival: a request has met nothing but workers that had ended.
+func (p *Pool) deadOnArrival(g *generation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trouble(g, "its workers end before they are asked")
 }
 
 // answer counts how a request was answered. g is nil for mode spawn.

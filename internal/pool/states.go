@@ -102,6 +102,10 @@ func (p *Pool) unsafeLocked(g *generation, why string) {
 	g.doneLoadingLocked()
 	if len(g.hints) > 0 { // it was the hints' fault, perhaps
 		p.learned, p.hints = math.MaxInt, map[string]*hint{}
+		if p.gen == g {
+			p.gen = nil
+			p.wakeAll()
+		}
 		if p.gen == nil {
 			p.loadLocked()
 		}
@@ -109,7 +113,10 @@ func (p *Pool) unsafeLocked(g *generation, why string) {
 	}
 	p.set.c.Log.Warn("script stays in mode spawn", "script", p.script.Name, "why", why)
 	p.state, p.why, p.judged = Unsafe, why, g.files
-	p.gen = nil
+	p.retireLocked(p.gen) // the one that g was to take the place of
+	p.retireLocked(p.next)
+	p.gen, p.next = nil, nil
+	p.wakeAll()
 }
 
 // captured: the script may not be reused.

@@ -213,22 +213,31 @@ func (g *generation) arrive(w *worker) {
 
 // takeIdle makes an idle worker busy, or returns nil. The caller must hold p.mu.
 func (g *generation) takeIdle() *worker {
-	for g.idle > 0 {
-		res, err := g.idlers.TryAcquire(context.Background())
-		if err != nil {
-			return nil
-		}
-		g.idle--
-		w := res.Value()
-		if w.state != idling || w.conn < 0 { // it has ended while it waited
-			res.Destroy()
-			continue
-		}
-		w.res, w.state, w.since = res, busy, time.Now()
-		g.busy++
-		return w
+	if g.idle == 0 {
+		return nil // puddle would make one
 	}
-	return nil
+	res, err := g.idlers.TryAcquire(context.Background())
+	if err != nil {
+		return nil
+	}
+	w := res.Value()
+	w.res, w.state, w.since = res, busy, time.Now()
+	g.idle--
+	g.busy++
+	return w
+}
+
+// forgetIdle takes out a worker that has ended while it was idle. The caller must hold
+// p.mu.
+func (g *generation) forgetIdle(w *worker) {
+	for _, res := range g.idlers.AcquireAllIdle() {
+		if res.Value() == w {
+			res.Destroy()
+			g.idle--
+		} else {
+			res.ReleaseUnused()
+		}
+	}
 }
 
 // worn: a reused worker has served its time.
@@ -296,6 +305,8 @@ func (g *generation) exited(pid int, e cgi.Exit) {
 			g.pending = g.pending[1:]
 		}
 		p.trouble(g, "its workers end before they are asked: "+describe(e))
+	case idling:
+		g.forgetIdle(w)
 	case returning:
 		g.busy--
 	}
@@ -308,11 +319,13 @@ func (g *generation) exited(pid int, e cgi.Exit) {
 	if w.left != "" {
 		go p.endGroup(pid) // ends with the group, or by SIGKILL
 	}
-	p.refill(g)
+	if before != idling { // otherwise the keeper does it: the next may die at once, too
+		p.refill(g)
+	}
 	p.mu.Unlock()
 	if h != nil {
 		h.Exited(e)
-	} else if stderr != nil {
+	} else if stderr != nil && before != busy { // busy: a request is about to have it, see hand
 		stderr.Close()
 	}
 }
@@ -338,6 +351,9 @@ func (w *worker) free() {
 			g.arrive(w)
 		}
 		return
+	}
+	if w.state == gone { // a reused one, just after its request
+		w.stderr.Close()
 	}
 	g.busy--
 	if w.res != nil {
