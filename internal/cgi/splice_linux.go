@@ -56,8 +56,9 @@ func (o *output) spliceOnce(src, dst syscall.RawConn) (n int64, err error) {
 	cerr := dst.Control(func(d uintptr) {
 		serr := src.Control(func(s uintptr) {
 			for {
-				n, err = unix.Splice(int(s), nil, int(d), nil, int(min(o.left, spliceChunk)), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-				if err != syscall.EINTR {
+				moved, serr := unix.Splice(int(s), nil, int(d), nil, int(min(o.left, spliceChunk)), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+				if serr != syscall.EINTR {
+					n, err = int64(moved), serr // an int where an int has 32 bits, too
 					return
 				}
 			}
