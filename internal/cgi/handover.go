@@ -46,8 +46,8 @@ func Hand(req *Request, w Worker) *Handover {
 		exited: make(chan struct{}), done: make(chan struct{}), began: time.Now(),
 	}
 	h.p.stdout = os.NewFile(uintptr(w.Conn), "request connection")
-	h.p.watcher = time.AfterFunc(watchAfter, h.p.look)
 	w.Stderr.attach(func(line string) { w.Line(req, line) })
+	h.p.watcher = time.AfterFunc(watchAfter, h.p.look)
 	return h
 }
 

@@ -51,7 +51,11 @@ func (s *Stderr) Follow(line func(string)) {
 }
 
 // attach has the lines that come from now on go to a request.
-func (s *Stderr) attach(line func(string)) { s.log = lineLogger{line: line} }
+func (s *Stderr) attach(line func(string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log = lineLogger{line: line}
+}
 
 // drain reads in a goroutine, until the pipe's end, detach or close.
 func (s *Stderr) drain() {

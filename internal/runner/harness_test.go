@@ -324,7 +324,7 @@ func (p *parent) worker(t *testing.T) *worker {
 	require.NoError(t, err)
 	w := &worker{log: &lockedBuffer{}}
 	w.err, w.pid = p.accept(t)
-	go io.Copy(w.log, w.err) // ends with the worker and what it has started
+	go w.log.follow(w.err) // ends with the worker and what it has started
 	var pid int
 	w.req, pid = p.accept(t)
 	require.Equal(t, w.pid, pid)
@@ -409,14 +409,9 @@ func (p *parent) ask(t *testing.T, r request) answer {
 	if p.setup.mode == "reuse" && p.returns(t, w) {
 		p.reused = w
 	}
-	// What was written before done is in the channel by now, but perhaps not in the log.
-	deadline := time.Now().Add(patience)
-	for {
-		n := len(w.log.String())
-		time.Sleep(5 * time.Millisecond)
-		if (n == len(w.log.String()) && pending(w.err) == 0) || time.Now().After(deadline) {
-			break
-		}
+	// What was written before done is in the channel or in the log.
+	for deadline := time.Now().Add(patience); w.log.behind(w.err) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
 	}
 	a.stderr = w.log.String()[before:]
 	return a
@@ -446,15 +441,6 @@ func (p *parent) returns(t *testing.T, w *worker) bool {
 		}
 		require.True(t, time.Now().Before(deadline), "the worker neither ends nor comes back; standard error: %s", p.log.String())
 	}
-}
-
-func pending(c *net.UnixConn) (n int) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
-	return n
 }
 
 // stop ends the warm parent as a gateway's end does, and waits for it.
@@ -504,4 +490,37 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// follow reads a channel to its end.
+func (l *lockedBuffer) follow(c *net.UnixConn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	b := make([]byte, 32<<10)
+	for n := 1; n > 0 && err == nil; {
+		err = raw.Read(func(fd uintptr) bool {
+			l.mu.Lock() // no octet is in neither place
+			defer l.mu.Unlock()
+			var rerr error
+			if n, rerr = unix.Read(int(fd), b); rerr == unix.EAGAIN || rerr == unix.EINTR {
+				n = 1
+				return rerr == unix.EINTR
+			}
+			l.b.Write(b[:max(n, 0)])
+			return true
+		})
+	}
+}
+
+// behind reports whether there is something in a channel that is followed.
+func (l *lockedBuffer) behind(c *net.UnixConn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	return n > 0
 }
