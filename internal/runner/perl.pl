@@ -298,6 +298,7 @@ sub loaded {
     if (defined $SIG{CHLD}) { $CHLD = $SIG{CHLD}; $SIG{CHLD} = 'DEFAULT' }    # the parent waits for its children itself
     $ADDRESS = $^O eq 'linux' ? pack('Sa*', 1, "$ORDER{socket}\0") : pack('CCa*', 3 + length $ORDER{socket}, 1, "$ORDER{socket}\0");
     report();
+    fill_holes() if $MODE eq 'warm';
     null(copies(0));    # for requests without a body
     say_line('ready');
     fork_loop();

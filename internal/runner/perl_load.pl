@@ -195,3 +195,23 @@ sub file_of {
     my $file = $INC{$_[0]};
     return defined $file && !ref $file ? place($file) : '-';
 }
+
+# What a worker writes costs a copy of each page that it is on, and what loading has freed
+# lies scattered among what it has made. So the holes are filled, size by size: what a
+# worker makes lies side by side then, on a few new pages. The address of a string, or of
+# a scalar, tells when there is no hole for it below the top of the heap. Where addresses
+# do not grow, that is at once, or when there are enough.
+our @FILLING;
+
+sub fill_holes {
+    my $top = unpack 'J', pack 'p', my $room = "\0" x 100_000;
+    undef $room;
+    for (my $size = 2036; $size > 4; $size -= 16) {
+        do {
+            push @FILLING, undef;
+            vec($FILLING[-1], $size, 8) = 0;
+        } while unpack('J', pack 'p', $FILLING[-1]) < $top && @FILLING < 20_000;
+        undef $FILLING[-1];
+    }
+    do { push @FILLING, undef } while \$FILLING[-1] < $top && @FILLING < 40_000;
+}
