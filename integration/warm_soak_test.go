@@ -84,7 +84,11 @@ func TestNoAnswerIsLostOrMixedWhileScriptsChangeClientsVanishAndWorkersAreKilled
 	n := soakRequests(t)
 	ctx, stop := context.WithCancel(t.Context())
 	var chaos, work sync.WaitGroup
-	chaos.Go(func() { s.edit(ctx) })
+	pause := time.Second
+	if n > 20_000 { // most of a long run is for warm workers, and not for loading
+		pause = 5 * time.Second
+	}
+	chaos.Go(func() { s.edit(ctx, pause) })
 	chaos.Go(func() { s.kill(ctx) })
 	var next atomic.Int64
 	for range 16 {
@@ -194,7 +198,7 @@ func (s *soak) note(format string, args ...any) {
 }
 
 // edit puts a new script of the same effect in the place of each, as a deploy does.
-func (s *soak) edit(ctx context.Context) {
+func (s *soak) edit(ctx context.Context, pause time.Duration) {
 	for i := 0; ctx.Err() == nil; i++ {
 		for name, text := range soakScripts {
 			file := filepath.Join(s.dir, "cgi", name)
@@ -210,7 +214,7 @@ func (s *soak) edit(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(time.Second):
+			case <-time.After(pause):
 			}
 		}
 	}
@@ -230,19 +234,20 @@ func (s *soak) kill(ctx context.Context) {
 	}
 }
 
-type soakCensus struct{ files, goroutines, memory float64 }
+type soakCensus struct{ files, goroutines, memory, processes float64 }
 
 func (s *soak) census(t *testing.T) soakCensus {
-	return soakCensus{s.g.metric(t, "process_open_fds", ""), s.g.metric(t, "go_goroutines", ""), s.g.metric(t, "process_resident_memory_bytes", "")}
+	return soakCensus{s.g.metric(t, "process_open_fds", ""), s.g.metric(t, "go_goroutines", ""), s.g.metric(t, "process_resident_memory_bytes", ""), float64(len(descendants(s.g.pid)))}
 }
 
-// settles waits until descriptors and goroutines are about what they were: idle workers
-// are as many as the rate of the last seconds wants, each with two descriptors.
+// settles waits until descriptors, goroutines and processes are about what they were: idle
+// workers are as many as the rate of the last seconds wants, each with two descriptors.
 func (s *soak) settles(t *testing.T, before soakCensus) {
 	t.Helper()
 	var now soakCensus
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		if now = s.census(t); now.files <= before.files+40 && now.goroutines <= before.goroutines+40 {
+		if now = s.census(t); now.files <= before.files+40 && now.goroutines <= before.goroutines+40 && now.processes <= before.processes+20 {
+			t.Logf("before %+v, now %+v", before, now)
 			assert.Less(t, now.memory, before.memory+100e6)
 			return
 		}
