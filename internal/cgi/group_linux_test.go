@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"warmcgi/internal/census"
 )
 
 func TestWhatAScriptLeavesInItsGroupIsEnded(t *testing.T) {
@@ -39,7 +41,7 @@ func TestWhatAScriptLeavesInItsGroupIsEnded(t *testing.T) {
 			c.Timeout.Grace = test.grace
 			group := 0
 			c.AtEnd(func(Exit) {
-				assert.Empty(t, groupOf(t, group))
+				assert.Empty(t, census.Group(t, group))
 				assert.ErrorIs(t, syscall.Kill(-group, 0), syscall.ESRCH, "not even the dead are left")
 			})
 			res := c.start()
@@ -71,7 +73,7 @@ func TestChildrenThatHoldTheAnswerHoldItUntilItIsIdle(t *testing.T) {
 	res.Body.Close()
 	e := c.wait()
 	assert.Equal(t, []any{0, ReasonIdle}, []any{e.Code, e.Killed})
-	assert.Empty(t, groupOf(t, pidIn(t, dir+"/parent")))
+	assert.Empty(t, census.Group(t, pidIn(t, dir+"/parent")))
 }
 
 func TestChildrenThatHoldAnAnnouncedAnswerDoNotHoldIt(t *testing.T) {
@@ -81,7 +83,7 @@ func TestChildrenThatHoldAnAnnouncedAnswerDoNotHoldIt(t *testing.T) {
 	assert.Equal(t, "hello", c.mustAnswer())
 	e := c.wait()
 	assert.Equal(t, []any{0, ReasonLeftBehind}, []any{e.Code, e.Killed})
-	assert.Empty(t, groupOf(t, pidIn(t, dir+"/parent")))
+	assert.Empty(t, census.Group(t, pidIn(t, dir+"/parent")))
 }
 
 func TestADaemonThatHoldsTheAnswerDoesNotHoldItForLong(t *testing.T) {
@@ -182,6 +184,6 @@ func TestAGroupIsEndedWithItsScript(t *testing.T) {
 		_, err := c.answer()
 		assert.Error(t, err, name)
 		c.wait()
-		assert.Empty(t, groupOf(t, pidIn(t, parent)), name)
+		assert.Empty(t, census.Group(t, pidIn(t, parent)), name)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"warmcgi/internal/census"
 	"warmcgi/internal/shim"
 )
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "shim" {
 		os.Exit(shim.Main())
 	}
-	cleanProcess()
+	census.Isolate()
 	code := m.Run()
 	if code == 0 && !fuzzing() {
 		if err := goleak.Find(); err != nil {
@@ -72,7 +73,7 @@ type testSpawn struct {
 
 func newSpawn(t testing.TB) *testSpawn {
 	t.Helper()
-	before := takeCensus(t)
+	before := census.Take(t)
 	s := &testSpawn{t: t, lines: map[*Request][]string{}}
 	var err error
 	s.Spawn, err = NewSpawn(SpawnConfig{Shim: shimCommand, Stderr: func(req *Request, line string) {
@@ -95,7 +96,7 @@ func newSpawn(t testing.TB) *testSpawn {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		assert.NoError(t, s.Close(ctx))
-		before.compare(t)
+		before.Compare(t, patience)
 	})
 	return s
 }

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"warmcgi/internal/census"
 )
 
 func TestAScriptThatHasEndedByItselfIsNotSaidToHaveBeenKilled(t *testing.T) {
@@ -17,7 +19,7 @@ func TestAScriptThatHasEndedByItselfIsNotSaidToHaveBeenKilled(t *testing.T) {
 		c.Script.NPH = true
 		res := c.start()
 		// Its end comes before the gateway gives it up.
-		eventually(t, func() bool { return len(groupOf(t, pidIn(t, dir+"/pid"))) == 0 }, "the end of the script")
+		eventually(t, func() bool { return len(census.Group(t, pidIn(t, dir+"/pid"))) == 0 }, "the end of the script")
 		res.Body.Close()
 		e := c.wait()
 		assert.Equal(t, []any{7, ""}, []any{e.Code, e.Killed}, name)

@@ -1,7 +1,6 @@
 package cgi
 
 import (
-	"fmt"
 	"os"
 	"regexp"
 	"strconv"
@@ -10,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"warmcgi/internal/census"
 )
 
 func TestAScriptHasThreeDescriptorsAndNoOther(t *testing.T) {
@@ -81,7 +82,7 @@ func TestTheExitOfAnotherChildIsNotTaken(t *testing.T) {
 	s := newSpawn(t)
 	p, err := os.StartProcess(self(t), []string{"other"}, &os.ProcAttr{Env: []string{stepsVar + "=" + script("exit 7")}})
 	require.NoError(t, err)
-	eventually(t, func() bool { i, ok := processOf(fmt.Sprintf("/proc/%d/stat", p.Pid)); return ok && i.state == "Z" }, "the end of the other child")
+	eventually(t, func() bool { i, ok := census.Find(p.Pid); return ok && i.Dead() }, "the end of the other child")
 	for range 3 {
 		assert.Equal(t, "hello, world\n", s.call(helloWorld).mustAnswer())
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"warmcgi/internal/census"
 )
 
 func TestASpoolFileHasNoName(t *testing.T) {
@@ -29,12 +31,12 @@ func TestASpoolFileHasNoName(t *testing.T) {
 }
 
 func TestASpoolThatFailsLeavesNoDescriptor(t *testing.T) {
-	before := takeCensus(t)
+	before := census.Take(t)
 	for _, c := range []SpoolConfig{{Max: 10}, {Max: 100}, {Max: 100, Memory: 10}, {}, {Max: 100, Dir: "/none"}} {
 		_, err := Spool(io.MultiReader(strings.NewReader(strings.Repeat("x", 50)), iotest.ErrReader(errors.New("boom"))), c)
 		assert.Error(t, err)
 	}
-	before.compare(t)
+	before.Compare(t, patience)
 }
 
 func TestAFullDiskIsTheGatewaysFault(t *testing.T) {

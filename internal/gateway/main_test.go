@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"warmcgi/internal/census"
 	"warmcgi/internal/config"
 )
 
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 	if isPlay() {
 		play()
 	}
-	cleanProcess()
+	census.Isolate()
 	code := m.Run()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
@@ -69,10 +70,10 @@ func newSite(t testing.TB) *site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "gw") // t.TempDir can be too long for a socket
 	require.NoError(t, err)
-	before := takeCensus(t)
+	before := census.Take(t)
 	t.Cleanup(func() {
 		if !t.Failed() { // else it may have left anything open
-			before.compare(t)
+			before.Compare(t, patience)
 		}
 		os.RemoveAll(dir)
 	})
@@ -504,4 +505,10 @@ func (g *testGateway) dialAddr(a net.Addr) *rawClient {
 	c, err := net.Dial(a.Network(), a.String())
 	require.NoError(g.t, err)
 	return newRawClient(g.t, c)
+}
+
+// lives reports whether a process runs.
+func lives(pid int) bool {
+	p, ok := census.Find(pid)
+	return ok && !p.Dead()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"warmcgi/internal/census"
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/shim"
 )
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "shim" {
 		os.Exit(shim.Main())
 	}
-	cleanProcess()
+	census.Isolate()
 	os.Exit(m.Run())
 }
 

@@ -13,17 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cleanProcess does what the gateway does at its start: what the tests have inherited
-// their scripts must not, and orphans become ours, so that they can be counted.
-func cleanProcess() {
-	unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
-	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-	if r, w, err := os.Pipe(); err == nil { // the poller's own descriptors are made now
-		r.Close()
-		w.Close()
-	}
-}
-
 // children are the processes below this one.
 func children(t testing.TB) []string {
 	t.Helper()
