@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,8 +9,10 @@ import (
 	"net/http"
 	"net/textproto"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"warmcgi/internal/cgi"
@@ -49,8 +52,10 @@ func (c *runCmd) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	w := &printer{out: out, header: http.Header{}}
-	broken := answer(s, w, r)
+	broken := answer(s, w, r.WithContext(interrupted)) // a script ends with us, and all that it has started
 	if err := shutdown(s); err != nil {
 		return err
 	}

@@ -74,6 +74,9 @@ func run(o *Order, control *os.File) error {
 	} else if err = errors.Join(place(fd), confine.DieWith(o.Gateway, deathSignal)); err == nil {
 		err = syscall.Exec(argv[0], argv, o.Env)
 	}
+	if errors.Is(err, syscall.EAGAIN) {
+		err = fmt.Errorf("%w (its user has as many processes as it may have: limits, processes)", err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.executes(), err)
 	}
