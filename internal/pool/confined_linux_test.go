@@ -324,6 +324,26 @@ func TestAUsersLimitOfProcessesMakesRequestsWait(t *testing.T) {
 	}
 }
 
+func TestAWarmParentThatTheLimitOfProcessesRefusesNamesIt(t *testing.T) {
+	needsRoot(t)
+	s := openSite(t)
+	u := &confine.User{Name: "one", UID: 61296, GID: 61290}
+	other := exec.Command("sleep", "60")
+	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: u.UID, Gid: u.GID}}
+	require.NoError(t, other.Start())
+	defer func() {
+		other.Process.Kill()
+		other.Wait()
+	}()
+	c := confined{s, confine.New(u, confine.Limits{Processes: 1}), settings(cgi.ModeWarm)}
+	file := s.write("a.pl", hello)
+	assert.ErrorContains(t, c.do(file).err, "its user has as many as the limit allows: processes 1")
+	s.eventually("it says why it is not warm", func() bool {
+		return strings.Contains(s.status().Why, "(its user has as many as the limit allows: processes 1)")
+	})
+	assert.Equal(t, 1, strings.Count(s.status().Why, "limit allows"), "once")
+}
+
 // processesOf counts the threads of a user.
 func processesOf(uid uint32) (n int) {
 	tasks, _ := filepath.Glob("/proc/[0-9]*/task/*")

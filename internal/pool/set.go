@@ -28,6 +28,9 @@ type Config struct {
 	// Memory is the most that warm parents and workers may use together, in octets
 	// (proportional set size); 0 is half of the machine's.
 	Memory int64
+	// Descriptors is how many of the gateway's open files warm scripts may take; 0 is half of
+	// its limit.
+	Descriptors int64
 	// Processors is how many the machine has.
 	Processors int
 	// Log gets what happens; nil is [slog.Default].
@@ -48,6 +51,8 @@ type Set struct {
 	loading *semaphore.Weighted // warm parents that load at once
 	stop    chan struct{}
 	stopped chan struct{}
+
+	descriptors descriptors
 
 	mu     sync.Mutex
 	pools  map[key]*Pool
@@ -94,15 +99,19 @@ func New(c Config) (*Set, error) {
 			log.Warn("script wrote to standard error", "id", req.ID, "script", req.Script.Name, "line", line)
 		}
 	}
+	if c.Descriptors == 0 {
+		c.Descriptors = halfOfTheLimit()
+	}
 	dir, err := os.MkdirTemp(c.Dir, "warmcgi-")
 	if err != nil {
-		return nil, fmt.Errorf("folder for the scripts' sockets: %w", err)
+		return nil, fmt.Errorf("folder for the scripts' sockets (TMPDIR names where it is made): %w", err)
 	}
 	s := &Set{
 		c: c, dir: dir, loading: semaphore.NewWeighted(int64(max(2, c.Processors))),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 		pools: map[key]*Pool{}, no: map[key]*refusal{},
 	}
+	s.descriptors.most = c.Descriptors
 	s.metrics = newMetrics(s)
 	if c.Registerer != nil {
 		s.metrics.register(c.Registerer)

@@ -74,8 +74,8 @@ func run(o *Order, control *os.File) error {
 	} else if err = errors.Join(place(fd), confine.DieWith(o.Gateway, deathSignal)); err == nil {
 		err = syscall.Exec(argv[0], argv, o.Env)
 	}
-	if errors.Is(err, syscall.EAGAIN) {
-		err = fmt.Errorf("%w (its user has as many processes as it may have: limits, processes)", err)
+	if errors.Is(err, syscall.EAGAIN) && o.Confine.Limited() && o.Confine.Limits.Processes > 0 {
+		err = fmt.Errorf("%w (its user has as many as the limit allows: %s)", err, o.Confine.Describe(confine.Processes))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.executes(), err)
