@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -71,4 +72,9 @@ func TestStatusSaysAReasonOnceForAllScriptsThatHaveIt(t *testing.T) {
 /d.pl has lost its mode: broken, 2 times; captured, 1 time
 /d.pl had requests that waited for a worker: 3 up to 4ms, 1 longer
 `, below)
+}
+
+func TestTheAddressOfTheAdminDoorIsOneThatCanBeUsed(t *testing.T) {
+	assert.Equal(t, "http://127.0.0.1:9180/", adminURL(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9180}))
+	assert.Equal(t, "unix:/run/admin.sock", adminURL(&net.UnixAddr{Net: "unix", Name: "/run/admin.sock"}))
 }

@@ -324,6 +324,20 @@ func TestAUsersLimitOfProcessesMakesRequestsWait(t *testing.T) {
 	}
 }
 
+func TestAScriptThatItsUserMayReadButNotExecuteIsNotMadeWarm(t *testing.T) {
+	needsRoot(t)
+	for _, limits := range []confine.Limits{{}, {Files: 200}} {
+		s := openSite(t)
+		c := confined{s, confine.New(stranger, limits), settings(cgi.ModeWarm)}
+		file := s.write("a.pl", hello)
+		require.NoError(t, os.Chmod(file, 0o744)) // root may
+		assert.ErrorIs(t, c.do(file).err, syscall.EACCES)
+		s.reaches(Broken)
+		assert.Contains(t, s.status().Why, "user stranger may not execute script "+file)
+		assert.ErrorIs(t, c.do(file).err, syscall.EACCES)
+	}
+}
+
 func TestAWarmParentThatTheLimitOfProcessesRefusesNamesIt(t *testing.T) {
 	needsRoot(t)
 	s := openSite(t)
