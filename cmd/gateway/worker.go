@@ -7,15 +7,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/config"
 	"warmcgi/internal/confine"
 	"warmcgi/internal/pool"
 )
@@ -26,6 +29,8 @@ type workerCmd struct {
 	Runner      string        `type:"existingfile" placeholder:"FILE" help:"A runner in place of the built-in one of the script's language (docs/worker-protocol.md)."`
 	Interpreter string        `placeholder:"PROGRAM" help:"What runs the file if it is not executable."`
 	Captured    bool          `help:"Reuse a Perl script that captures lexicals all the same."`
+	Preload     []string      `placeholder:"MODULE" help:"A module that is loaded before the script, as preload of a route; may be given again."`
+	Env         []string      `sep:"none" placeholder:"NAME=VALUE" help:"Variable of the base environment; may be given again. PATH is what a configuration without env has."`
 	Query       string        `placeholder:"a=1" help:"The query of each request."`
 	Body        string        `type:"existingfile" placeholder:"FILE" help:"A file with the body of each request."`
 	Requests    int           `default:"3" help:"How many requests are made, one after another."`
@@ -47,6 +52,9 @@ func (c *workerCmd) Run(out io.Writer) (err error) {
 	if t.file, err = filepath.Abs(c.Script); err != nil {
 		return err
 	}
+	if t.env, err = baseEnv(filepath.Dir(t.file), c.Env); err != nil {
+		return err
+	}
 	if c.Body != "" {
 		if t.body, err = os.ReadFile(c.Body); err != nil {
 			return err
@@ -61,6 +69,24 @@ func (c *workerCmd) Run(out io.Writer) (err error) {
 	t.interrupted, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return t.run()
+}
+
+// baseEnv is what scripts of a folder get without a configuration, and more.
+func baseEnv(dir string, words []string) (list []string, err error) {
+	more, err := envOf(words)
+	if err != nil {
+		return nil, err
+	}
+	conf, err := config.ForDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(conf.Env, more)
+	for name, value := range conf.Env {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return list, nil
 }
 
 // runnable: the gateway answers 403 for a file that is not.
@@ -82,6 +108,7 @@ type workerTest struct {
 	body []byte
 	// rules are who the script runs as, and its limits.
 	rules *confine.Rules
+	env   []string
 	out   *lockedWriter
 	set   *pool.Set
 	// interrupted ends with Ctrl-C, and what was started ends with it.
@@ -123,7 +150,7 @@ func (t *workerTest) run() error {
 }
 
 func (t *workerTest) compare() error {
-	w := &cgi.Workers{Mode: cgi.Mode(t.Mode), Max: 1, Spare: 1, AcceptCaptured: t.Captured, Runner: t.Runner}
+	w := &cgi.Workers{Mode: cgi.Mode(t.Mode), Max: 1, Spare: 1, AcceptCaptured: t.Captured, Runner: t.Runner, Preload: t.Preload}
 	plain := t.ask(nil)
 	fmt.Fprintf(t.out, "plain CGI:  %s\n", plain)
 	if t.stopped() {
@@ -202,7 +229,7 @@ func (t *workerTest) ask(w *cgi.Workers) workerAnswer {
 		ID: "test", Script: cgi.Script{Name: name, File: t.file, Dir: filepath.Dir(t.file), Interpreter: t.Interpreter}, Workers: w, Confine: t.rules,
 		Vars: []string{"GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1", "SERVER_SOFTWARE=" + cgi.Software, "SERVER_NAME=localhost", "SERVER_PORT=80",
 			"SCRIPT_NAME=" + name, "SCRIPT_FILENAME=" + t.file, "REMOTE_ADDR=127.0.0.1", "QUERY_STRING=" + t.Query},
-		Env:     []string{"PATH=" + os.Getenv("PATH")},
+		Env:     t.env,
 		Timeout: cgi.Timeouts{Total: t.Timeout, Grace: time.Second}, Queue: cgi.QueueLimits{Running: 1, Length: 1, Wait: t.Timeout},
 	}
 	if t.body == nil {

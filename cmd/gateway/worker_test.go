@@ -56,6 +56,19 @@ func TestWorkerSaysAtOnceWhyAScriptStaysInModeSpawn(t *testing.T) {
 	assert.Contains(t, stderr, "a.cgi is not executable: chmod +x it, or give --interpreter")
 }
 
+func TestWorkerGivesAScriptTheEnvironmentThatTheGatewayGives(t *testing.T) {
+	t.Setenv("PATH", "/not/the/gateways:"+os.Getenv("PATH"))
+	script := filepath.Join(t.TempDir(), "a.pl")
+	text := "#!/usr/bin/perl\nprint qq(Content-Type: text/plain\\n\\n); exit !($ENV{PATH} eq '/usr/local/bin:/usr/bin:/bin' && $ENV{SITE} eq 'x' && $INC{'Text/Wrap.pm'})\n"
+	require.NoError(t, os.WriteFile(script, []byte(text), 0o755))
+	code, out, _ := runGateway(t, "worker", "-q", "--env", "SITE=x", "--preload", "Text::Wrap", script)
+	assert.Equal(t, 1, code, "plain CGI has no preload")
+	assert.Contains(t, out, "plain CGI:  status 200, 0 octets, exit status 1")
+	assert.Contains(t, out, "request 3:  status 200, 0 octets, exit status 0")
+	_, _, stderr := runGateway(t, "worker", "-q", "--preload", "No::Such", script)
+	assert.Contains(t, stderr, "it is broken: preload No::Such: Can't locate No/Such.pm")
+}
+
 func TestAScriptThatFailsInModeWarmAsInPlainCGIIsTheSame(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "a.pl")
 	require.NoError(t, os.WriteFile(script, []byte("#!/usr/bin/perl\ndie qq(no database\\n)\n"), 0o755))
