@@ -33,7 +33,7 @@ func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generatio
 	if err != nil {
 		return nil, err
 	}
-	if g.dir, err = os.MkdirTemp(p.set.dir, "s"); err != nil {
+	if g.dir, err = os.MkdirTemp(p.set.dir.path, "s"); err != nil {
 		return nil, err
 	}
 	if g.ln, err = p.listen(g.dir); err != nil {

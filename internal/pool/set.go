@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -46,7 +45,7 @@ type Config struct {
 // Set is the pools of all scripts: a [cgi.Backend].
 type Set struct {
 	c       Config
-	dir     string
+	dir     *folder
 	metrics *metrics
 	loading *semaphore.Weighted // warm parents that load at once
 	stop    chan struct{}
@@ -102,9 +101,9 @@ func New(c Config) (*Set, error) {
 	if c.Descriptors == 0 {
 		c.Descriptors = halfOfTheLimit()
 	}
-	dir, err := os.MkdirTemp(c.Dir, "warmcgi-")
+	dir, err := newFolder(c.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("folder for the scripts' sockets (TMPDIR names where it is made): %w", err)
+		return nil, err
 	}
 	s := &Set{
 		c: c, dir: dir, loading: semaphore.NewWeighted(int64(max(2, c.Processors))),
@@ -216,7 +215,7 @@ func (s *Set) Close(ctx context.Context) error {
 	for _, p := range s.all() {
 		left = append(left, p.close()...)
 	}
-	defer os.RemoveAll(s.dir)
+	defer s.dir.remove()
 	for i, g := range left {
 		select {
 		case <-g.left:
