@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -144,10 +146,32 @@ func runGateway(t *testing.T, args ...string) (code int, stdout, stderr string) 
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
+// buildGateway builds it once; TestMain removes it.
 func buildGateway(t *testing.T) string {
 	t.Helper()
-	gateway := filepath.Join(t.TempDir(), "gateway")
-	build, err := exec.Command("go", "build", "-o", gateway, ".").CombinedOutput()
-	require.NoError(t, err, string(build))
-	return gateway
+	dir, err := built()
+	require.NoError(t, err)
+	return filepath.Join(dir, "gateway")
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "warmcgi-bin-")
+	if err != nil {
+		return "", err
+	}
+	builtIn = dir
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "gateway"), ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return dir, nil
+})
+
+var builtIn string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if builtIn != "" {
+		os.RemoveAll(builtIn)
+	}
+	os.Exit(code)
 }

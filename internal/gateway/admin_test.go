@@ -163,7 +163,7 @@ func TestHealthAndReadiness(t *testing.T) {
 		assert.Equal(t, 200, a.StatusCode, path)
 		assert.Equal(t, "ok\n", a.body, path)
 	}
-	assert.Equal(t, 404, g.admin("/").StatusCode)
+	assert.Equal(t, 404, g.admin("/none").StatusCode)
 	assert.Equal(t, 405, doWith(t, g.http, must(http.NewRequest("POST", "http://"+g.AdminAddr().String()+"/metrics", nil))).StatusCode)
 	assert.Equal(t, 404, g.get("/metrics").StatusCode, "not at the doors")
 
