@@ -56,8 +56,19 @@ func Find(script, interpreter string) (*Program, error) {
 	if p.Language = languageOf(words[0]); p.Language == nil {
 		return nil, fmt.Errorf("%w: it runs by %s", ErrNoRunner, words[0])
 	}
+	if strings.HasSuffix(p.Argv[len(p.Argv)-1], "\r") && !p.Language.takesCR(words[1:], p.Argv) {
+		return nil, errBroken
+	}
 	return p, p.Language.keeps(words[1:])
 }
+
+// takesCR reports whether the interpreter runs by a #! line of a file with DOS line ends. Only as part of an argument
+// can it: perl takes it for the end of its switches, and env -S for a blank. (Ruby would warn.)
+func (l *Language) takesCR(switches, argv []string) bool {
+	return len(argv) > 1 && (l.Name == "perl" && len(switches) > 0 || l.Name != "ruby" && strings.HasPrefix(argv[1], "-S"))
+}
+
+var errBroken = fmt.Errorf("%w: its #! line is broken", ErrNoRunner)
 
 // interpreterLine is what stands behind #!.
 func interpreterLine(script string) (string, error) {
@@ -76,8 +87,8 @@ func interpreterLine(script string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("%w: it has no #! line", ErrNoRunner)
 	}
-	if line = strings.Trim(line, " \t"); line == "" || !whole || strings.HasSuffix(line, "\r") {
-		return "", fmt.Errorf("%w: its #! line is broken", ErrNoRunner)
+	if line = strings.Trim(line, " \t"); line == "" || !whole {
+		return "", errBroken
 	}
 	return line, nil
 }
