@@ -128,7 +128,7 @@ func (p *Pool) captured(g *generation, name string) {
 	}
 	p.retireLocked(g)
 	g.doneLoadingLocked()
-	p.demoteLocked(g, "captured", "a named sub captures "+name+" of the file: it would keep its first value")
+	p.demoteLocked(g, "captured", "a named sub or BEGIN block captures "+name+" of the file: its first value would stay, or be lost")
 }
 
 // broken: the warm parent failed.
