@@ -150,6 +150,7 @@ class Worker:
         """Python destroys everything. Here it is what the script has made: that is what can be seen, or has something
         to write, and the rest would only cost time."""
         shut()
+        flush_files(gc.get_objects())
         self.script.main = self.script.code = None
         gc.collect()
         # What is left of the script's is held by modules. The youngest come first: a file before its buffer.
@@ -231,6 +232,7 @@ class Stream:
 
 
 INPUT, OUTPUT, ERRORS = map(Stream, ('stdin', 'stdout', 'stderr'))
+BUFFERED = _io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom
 FUNCTION = type(main)
 GENERATOR = type(_ for _ in ())
 GONE = ['path', 'argv', 'ps1', 'ps2', 'last_type', 'last_value', 'last_traceback', 'path_hooks', 'path_importer_cache',
@@ -306,6 +308,13 @@ def flush_all():
     except BaseException:
         ok = False
     return ok
+
+
+def flush_files(objects):
+    """The collection of a cycle may close a file before its buffer, which is the younger one."""
+    for o in reversed(objects):
+        if type(o) in BUFFERED:
+            quietly(o.flush)
 
 
 def strip(err, frames=1):
