@@ -55,6 +55,12 @@ func (p *Pool) ready(g *generation) {
 		return
 	}
 	g.doneLoadingLocked()
+	if settled {
+		p.torn = 0
+	} else if p.torn++; p.torn > maxTorn { // also if it is unsafe: it would be loaded anew for ever
+		p.brokenLocked(g, "a file that it loads is written each time it is loaded")
+		return
+	}
 	switch {
 	case g.unsafe != "":
 		p.unsafeLocked(g, g.unsafe)
@@ -63,16 +69,12 @@ func (p *Pool) ready(g *generation) {
 		p.unsafeLocked(g, why)
 		return
 	case !settled:
-		if p.torn++; p.torn > maxTorn {
-			p.brokenLocked(g, "a file that it loads is written each time it is loaded")
-			return
-		}
 		p.retireLocked(g)
 		p.loadLocked()
 		return
 	}
 	p.retireLocked(p.gen)
-	p.gen, p.failures, p.torn = g, 0, 0
+	p.gen, p.failures = g, 0
 	g.readyAt = time.Now()
 	p.state, p.why = Ready, p.demoted
 	g.pss = p.memoryOf(g.pid())

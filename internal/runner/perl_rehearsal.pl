@@ -112,7 +112,7 @@ sub reads {
 # rehearsed ends the rehearsal.
 sub rehearsed {
     untie $$;
-    syswrite $TELL, join '', map("does $_\n", map word($_), sort keys %DOES), map("reads $_\n", map word($_), sort keys %DATA);
+    syswrite $TELL, join '', map("does $_\n", map word($_), sort keys %DOES), map("reads $_\n", map word($_), sort keys %DATA), "end\n";
     POSIX::_exit(0);
 }
 
@@ -125,7 +125,7 @@ sub ask_rehearsal {
     if (grep({ my $file = file_of($_); $file ne '-' && !in_library($file) } keys %INC) || has_begin()) {
         local $SIG{PIPE} = 'IGNORE';
         syswrite $GO, 'x';
-        while (1) {
+        while ($text !~ /^end\n/m) {    # what it has started may hold the pipe
             $bits = '';
             vec($bits, fileno $TOLD, 1) = 1;
             if (!select $bits, undef, undef, $PATIENCE) {
