@@ -81,8 +81,7 @@ class Reuse:
         """Destroys what the script has made."""
         io = sys.modules.get('io')
         shut()
-        young = gc.get_count()[2] == self.old
-        flush_files(gc.get_objects(1) + gc.get_objects(0) if young else gc.get_objects())
+        put_in_order()
         self.worker.script.main = None
         # A file in a cycle would be written or closed while another request uses its descriptor. What is younger than
         # the request is collected; all is where an old generation may have got some of it.

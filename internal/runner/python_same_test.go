@@ -331,6 +331,8 @@ import os
 class Board:
     def __init__(self):
         self.file = open(os.dup(1), "w")
+    def __del__(self):
+        self.file.write("its end\n")
 board = Board()
 board.file.write("line\n")`},
 	{name: "removes its temporary files", text: `

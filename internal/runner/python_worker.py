@@ -150,7 +150,7 @@ class Worker:
         """Python destroys everything. Here it is what the script has made: that is what can be seen, or has something
         to write, and the rest would only cost time."""
         shut()
-        flush_files(gc.get_objects())
+        put_in_order()
         self.script.main = self.script.code = None
         gc.collect()
         # What is left of the script's is held by modules. The youngest come first: a file before its buffer.
@@ -232,7 +232,6 @@ class Stream:
 
 
 INPUT, OUTPUT, ERRORS = map(Stream, ('stdin', 'stdout', 'stderr'))
-BUFFERED = _io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom
 FUNCTION = type(main)
 GENERATOR = type(_ for _ in ())
 GONE = ['path', 'argv', 'ps1', 'ps2', 'last_type', 'last_value', 'last_traceback', 'path_hooks', 'path_importer_cache',
@@ -310,11 +309,10 @@ def flush_all():
     return ok
 
 
-def flush_files(objects):
-    """The collection of a cycle may close a file before its buffer, which is the younger one."""
-    for o in reversed(objects):
-        if type(o) in BUFFERED:
-            quietly(o.flush)
+def put_in_order():
+    """As Python does: a collection puts what it finds alive in the order in which it is reached, a file before its buffer
+    and that before its descriptor. The next one, which finds them dead, ends them in that order, or data would be lost."""
+    gc.collect(0)
 
 
 def strip(err, frames=1):
