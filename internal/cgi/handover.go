@@ -107,11 +107,11 @@ func (h *Handover) drop() {
 func (h *Handover) RoundTrip(ctx context.Context) (*Response, error) { return h.p.answer(ctx) }
 
 // Done is the worker's word that the request is finished: all that the script wants to
-// write was written, and it has ended with this exit status.
+// write was written, and it has ended with this exit status. Only the first word counts.
 func (h *Handover) Done(code int) {
 	p := h.p
 	p.mu.Lock()
-	if p.reaped {
+	if p.reaped || p.saidDone() {
 		p.mu.Unlock()
 		return
 	}
@@ -122,8 +122,8 @@ func (h *Handover) Done(code int) {
 		p.watcher.Reset(settleTime)
 		close(p.exited)
 	}
-	p.mu.Unlock()
 	close(p.done)
+	p.mu.Unlock()
 }
 
 // Exited says how the worker ended.

@@ -227,7 +227,7 @@ func (p *process) waitVerdict(d time.Duration) bool {
 // verdict waits for one once the output has ended: a moment, and longer when only the word
 // of a worker's parent is missing.
 func (p *process) verdict() bool {
-	return p.waitVerdict(settleTime) || p.worker && hasEnded(p.pid) && p.waitVerdict(verdictTime)
+	return p.waitVerdict(settleTime) || p.worker && HasEnded(p.pid) && p.waitVerdict(verdictTime)
 }
 
 func (p *process) waitOn(a, b <-chan struct{}, d time.Duration) bool {
@@ -422,7 +422,7 @@ func (p *process) quietSince() time.Time {
 // says whether the answer may count as complete.
 func (p *process) settle() error {
 	if !p.verdict() {
-		if p.worker && hasEnded(p.pid) {
+		if p.worker && HasEnded(p.pid) {
 			return fmt.Errorf("%w: nobody knows how the script has ended", ErrTruncated)
 		}
 		return nil // it closed standard output and works on: its answer is complete

@@ -65,9 +65,9 @@ func waitNow(pid int, ws *syscall.WaitStatus, ru *syscall.Rusage) (int, error) {
 	return int(n), nil
 }
 
-// hasEnded reports whether a process, which need not be a child, has ended. It may not
+// HasEnded reports whether a process, which need not be a child, has ended. It may not
 // have been waited for.
-func hasEnded(pid int) bool {
+func HasEnded(pid int) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return kill(pid, 0) == syscall.ESRCH

@@ -20,8 +20,8 @@ func pipe(p *[2]int) error {
 	return nil
 }
 
-// hasEnded sees only those that were waited for.
-func hasEnded(pid int) bool { return kill(pid, 0) == syscall.ESRCH }
+// HasEnded sees only those that were waited for.
+func HasEnded(pid int) bool { return kill(pid, 0) == syscall.ESRCH }
 
 func waitExit(_ int, tryReap func() bool) { pollExit(tryReap) }
 

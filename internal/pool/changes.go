@@ -24,6 +24,7 @@ type stamp struct {
 	dev, ino uint64
 	size     int64
 	mtime    time.Time
+	ctime    syscall.Timespec // nobody can set it back: what was unpacked may have the old time and size
 }
 
 func stampOf(path string) stamp {
@@ -33,7 +34,7 @@ func stampOf(path string) stamp {
 	}
 	s := stamp{size: info.Size(), mtime: info.ModTime()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.dev, s.ino = uint64(st.Dev), st.Ino
+		s.dev, s.ino, s.ctime = uint64(st.Dev), st.Ino, changeTime(st)
 	}
 	return s
 }

@@ -72,8 +72,20 @@ func (g *generation) parentEnded(state *os.ProcessState, err error) string {
 
 // adopt waits for a worker whose warm parent has ended. It is our own child then, where
 // we are a subreaper; elsewhere nobody can tell how it ended.
+//
+// One that has not connected is only somebody's word: it may be any process, and even
+// another child of ours, which somebody else waits for.
 func (g *generation) adopt(w *worker) {
+	began := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		if !g.hasConnected(w) && !cgi.HasEnded(w.pid) {
+			if time.Since(began) > strayTime {
+				g.exited(w.pid, cgi.Exit{Started: true, Code: -1})
+				return
+			}
+			time.Sleep(pause)
+			continue
+		}
 		var ws syscall.WaitStatus
 		pid, err := syscall.Wait4(w.pid, &ws, syscall.WNOHANG, nil)
 		if pid == w.pid {
@@ -86,6 +98,16 @@ func (g *generation) adopt(w *worker) {
 		}
 		time.Sleep(pause)
 	}
+}
+
+// strayTime is how long a worker may take to connect whose warm parent has ended.
+const strayTime = 3 * time.Second
+
+// hasConnected: the kernel has said that it is one of ours.
+func (g *generation) hasConnected(w *worker) bool {
+	g.p.mu.Lock()
+	defer g.p.mu.Unlock()
+	return w.stderr != nil
 }
 
 // exitOf reads a raw exit status.

@@ -38,9 +38,9 @@ type generation struct {
 	lastLine string
 	hints    map[string]string // late modules that it was told to load
 
-	retiredAt time.Time
-	movedAt   time.Time // when a worker last became idle
-	killedAt  time.Time // when it was told to end at once, with its workers
+	neededAt time.Time // when it was retired, or was last seen to have a living worker with a request
+	movedAt  time.Time // when a worker last became idle
+	killedAt time.Time // when it was told to end at once, with its workers
 
 	workers map[int]*worker
 	idlers  *puddle.Pool[*worker]

@@ -44,7 +44,9 @@ func (p *Pool) tend(now time.Time) {
 	for _, g := range p.generations() {
 		g.endIfStuckLocked(now)
 		if len(g.pending) > 0 && now.Sub(g.pending[0]) > stuckTime && !g.dead {
-			go g.fail(fmt.Sprintf("a worker did not come within %v", stuckTime)) // needs the lock
+			// It gets no further request, but those that run go on: it may only be that it
+			// can't fork, or was told to stop before it had.
+			p.brokenLocked(g, fmt.Sprintf("a worker did not come within %v", stuckTime))
 		}
 		for pid, w := range g.workers {
 			if (w.state == returning || w.state == leaving) && now.Sub(w.since) > stuckTime {

@@ -13,3 +13,5 @@ const ioctlBuffered = unix.TIOCINQ
 func shimAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
+
+func changeTime(st *syscall.Stat_t) syscall.Timespec { return st.Ctim }

@@ -3,6 +3,8 @@ package pool
 import (
 	"syscall"
 	"time"
+
+	"warmcgi/internal/cgi"
 )
 
 // retireLocked lets a generation go: its idle workers now, those that work when they are done.
@@ -10,7 +12,7 @@ func (p *Pool) retireLocked(g *generation) {
 	if g == nil || g.retired {
 		return
 	}
-	g.retired, g.retiredAt = true, time.Now()
+	g.retired, g.neededAt = true, time.Now()
 	p.old[g] = true
 	for _, w := range g.workers {
 		if w.state == idling {
@@ -34,15 +36,17 @@ func (g *generation) endIfStuckLocked(now time.Time) {
 		g.process().Kill()
 		return
 	}
-	if !g.retired || now.Sub(g.retiredAt) < stuckTime {
+	if !g.retired {
 		return
 	}
-	for _, w := range g.workers {
-		if w.handover != nil {
-			return
+	for pid, w := range g.workers {
+		if w.handover != nil && !cgi.HasEnded(pid) {
+			g.neededAt = now
 		}
 	}
-	g.process().Kill()
+	if now.Sub(g.neededAt) > stuckTime {
+		g.process().Kill()
+	}
 }
 
 // endIfEmptyLocked ends the reading of the control socket when nobody of ours is at its

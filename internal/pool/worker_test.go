@@ -275,7 +275,7 @@ func TestAWarmParentThatDoesNotEndIsKilled(t *testing.T) {
 	assert.Contains(t, s.ask(w, file).body, "again")
 	p.mu.Lock()
 	for g := range p.old {
-		g.retiredAt = time.Now().Add(-2 * stuckTime)
+		g.neededAt = time.Now().Add(-2 * stuckTime)
 	}
 	p.mu.Unlock()
 	s.eventually("it has ended", func() bool { return syscall.Kill(parent, 0) == syscall.ESRCH })
