@@ -2,7 +2,6 @@ package pool
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -51,47 +50,66 @@ func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generatio
 // exec starts the shim. Descriptor 0 holds an octet that must stay there, and
 // descriptor 1 must stay empty: that is how loading is seen to touch neither.
 func (g *generation) exec() (err error) {
+	order, err := g.order()
+	if err != nil {
+		return err
+	}
+	var ours, theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+		if err != nil {
+			for _, f := range ours {
+				f.Close()
+			}
+		}
+	}()
 	pair, err := socketpair()
 	if err != nil {
 		return err
 	}
 	g.control = os.NewFile(uintptr(pair[0]), "control socket")
-	theirs := os.NewFile(uintptr(pair[1]), "control socket")
-	defer theirs.Close()
+	control := os.NewFile(uintptr(pair[1]), "control socket")
+	ours, theirs = append(ours, g.control), append(theirs, control)
 	inR, inW, err := os.Pipe()
 	if err != nil {
-		return errors.Join(err, g.control.Close())
+		return err
 	}
+	ours, theirs = append(ours, inR), append(theirs, inW)
 	inW.Write([]byte{'x'})
-	inW.Close()
 	outR, outW, err := os.Pipe()
 	if err != nil {
-		return errors.Join(err, g.control.Close(), inR.Close())
+		return err
 	}
-	defer outW.Close()
+	ours, theirs = append(ours, outR), append(theirs, outW)
 	errR, errW, err := os.Pipe()
 	if err != nil {
-		return errors.Join(err, g.control.Close(), inR.Close(), outR.Close())
+		return err
 	}
-	defer errW.Close()
-	g.in, g.out = inR, outR
+	theirs = append(theirs, errR, errW)
+	errors, err := dupNonblocking(errR)
+	if err != nil {
+		return err
+	}
+	g.in, g.out, g.log = inR, outR, cgi.NewStderr(errors)
 	cmd := exec.Command(g.p.set.c.Shim[0], g.p.set.c.Shim[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = inR, outW, errW
-	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.ExtraFiles = []*os.File{control}
 	cmd.Env = []string{} // that of the script comes with the order
 	cmd.SysProcAttr = shimAttr()
 	if err := cmd.Start(); err != nil {
-		return errors.Join(fmt.Errorf("shim: %w", err), g.control.Close(), inR.Close(), outR.Close(), errR.Close())
+		g.log.Close()
+		return fmt.Errorf("shim: %w", err)
 	}
 	g.proc.Store(cmd.Process)
-	g.log = cgi.NewStderr(dupNonblocking(errR))
-	errR.Close()
 	g.log.Follow(g.stderrLine)
-	return g.order()
+	go g.control.Write(order) // ends when the shim has read it, or has gone
+	return nil
 }
 
-// order tells the shim what to execute, and the runner what to load.
-func (g *generation) order() error {
+// order is what the shim is to execute, and the runner to load.
+func (g *generation) order() ([]byte, error) {
 	p := g.p
 	o := shim.Order{
 		Version: shim.Version, Script: p.script.File, Dir: p.script.Dir, Mode: string(g.mode),
@@ -104,7 +122,7 @@ func (g *generation) order() error {
 	}
 	first, err := o.Encode()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	captured := "refuse"
 	if p.settings.AcceptCaptured {
@@ -127,10 +145,7 @@ func (g *generation) order() error {
 	for name, file := range g.hints {
 		words = append(words, "late", name+"="+file)
 	}
-	go func() { // ends when the shim has read it, or has gone
-		g.control.Write(append(first, shim.Netstring(shim.Pairs(words...))...))
-	}()
-	return nil
+	return append(first, shim.Netstring(shim.Pairs(words...))...), nil
 }
 
 // runnersFile is what an interpreter takes for the name of its program.
