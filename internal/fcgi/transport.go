@@ -109,21 +109,29 @@ func (t *Transport) closeIdle(which func(*link) bool) {
 // RoundTrip implements [cgi.Backend].
 func (t *Transport) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
 	req.Mode = cgi.ModeFastCGI
-	for again := true; ; again = false {
-		a, err := t.begin(ctx, req)
-		if err == nil {
-			var res *cgi.Response
-			if res, err = a.start(ctx); err == nil {
-				return res, nil
-			}
-			if again && a.wasStale(err) && replayable(req) {
-				t.closeIdle(all) // they are as old
-				continue
-			}
-		}
+	a, err := t.begin(ctx, req)
+	if err != nil {
 		req.End(cgi.Exit{})
 		return nil, fmt.Errorf("script %s: %w", req.Script.Name, err)
 	}
+	return t.answer(ctx, req, a)
+}
+
+// answer has a request answered on its connection. One that was kept, and was closed
+// before the application saw the request, is replaced by a new one, once.
+func (t *Transport) answer(ctx context.Context, req *cgi.Request, a *answer) (*cgi.Response, error) {
+	res, err := a.start(ctx)
+	if err != nil && a.wasStale(err) && replayable(req) {
+		t.closeIdle(all) // they are as old
+		if a, err = t.begin(ctx, req); err == nil {
+			res, err = a.start(ctx)
+		}
+	}
+	if err != nil {
+		req.End(cgi.Exit{})
+		return nil, fmt.Errorf("script %s: %w", req.Script.Name, err)
+	}
+	return res, nil
 }
 
 // begin gets a connection for a request.

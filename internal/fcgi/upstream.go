@@ -1,0 +1,136 @@
+package fcgi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"warmcgi/internal/cgi"
+)
+
+// An Upstream is a [cgi.Backend]: several servers of the same application. A request goes
+// to one of them; to another one if that can't be reached. A server that can't be reached
+// is left out for a second, then two, four … and half a minute at most; when all are left
+// out, all are tried.
+type Upstream struct {
+	roundRobin bool
+	log        *slog.Logger
+
+	mu      sync.Mutex
+	servers []*server
+	turn    int
+}
+
+// server is one address. All fields but the first two belong to the lock of the Upstream.
+type server struct {
+	*Transport
+	name     string
+	running  int       // requests it has
+	failures int       // in a row
+	until    time.Time // left out
+}
+
+const (
+	firstPause = time.Second
+	maxPause   = 30 * time.Second
+)
+
+// NewUpstream makes one of at least one server. roundRobin takes them in turn; otherwise
+// the one with the fewest requests is taken.
+func NewUpstream(servers []TransportConfig, roundRobin bool, log *slog.Logger) (*Upstream, error) {
+	u := &Upstream{roundRobin: roundRobin, log: log}
+	for _, c := range servers {
+		t, err := NewTransport(c)
+		if err != nil {
+			u.Close()
+			return nil, err
+		}
+		u.servers = append(u.servers, &server{Transport: t, name: c.Network + ":" + c.Address})
+	}
+	return u, nil
+}
+
+// Close closes the connections of all servers, see [Transport.Close].
+func (u *Upstream) Close() {
+	for _, s := range u.servers {
+		s.Close()
+	}
+}
+
+// RoundTrip implements [cgi.Backend].
+func (u *Upstream) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
+	req.Mode = cgi.ModeFastCGI
+	tried := map[*server]bool{}
+	for {
+		s := u.choose(tried)
+		if s == nil {
+			req.End(cgi.Exit{})
+			return nil, fmt.Errorf("script %s: %w: none of its %d servers", req.Script.Name, cgi.ErrUnreachable, len(u.servers))
+		}
+		a, err := s.begin(ctx, req)
+		if err != nil {
+			u.done(s)
+			if !errors.Is(err, cgi.ErrUnreachable) {
+				req.End(cgi.Exit{})
+				return nil, fmt.Errorf("script %s: %w", req.Script.Name, err)
+			}
+			u.failed(s, err)
+			tried[s] = true
+			continue
+		}
+		u.reached(s)
+		req.AtEnd(func(cgi.Exit) { u.done(s) })
+		return s.answer(ctx, req, a)
+	}
+}
+
+// choose takes a server that was not tried yet, and counts the request; nil: there is none.
+func (u *Upstream) choose(tried map[*server]bool) *server {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	var best *server
+	better := func(s *server) bool {
+		out, bestOut := now.Before(s.until), best != nil && now.Before(best.until)
+		return best == nil || !out && bestOut || out == bestOut && !u.roundRobin && s.running < best.running
+	}
+	for i := range u.servers {
+		if s := u.servers[(u.turn+i)%len(u.servers)]; !tried[s] && better(s) {
+			best = s
+		}
+	}
+	u.turn++
+	if best != nil {
+		best.running++
+	}
+	return best
+}
+
+func (u *Upstream) done(s *server) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s.running--
+}
+
+// failed leaves a server out for a while.
+func (u *Upstream) failed(s *server, err error) {
+	u.mu.Lock()
+	pause := min(firstPause<<min(s.failures, 10), maxPause)
+	s.failures++
+	s.until = time.Now().Add(pause)
+	u.mu.Unlock()
+	u.log.Warn("a FastCGI server can't be reached", "server", s.name, "err", err, "again_in", pause)
+}
+
+func (u *Upstream) reached(s *server) {
+	u.mu.Lock()
+	back := s.failures > 0
+	s.failures, s.until = 0, time.Time{}
+	u.mu.Unlock()
+	if back {
+		u.log.Info("a FastCGI server is back", "server", s.name)
+	}
+}
