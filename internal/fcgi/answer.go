@@ -394,11 +394,11 @@ func (a *answer) finish() {
 	}
 	switch {
 	case a.over:
-		a.t.release(a.res, a.sent.Load() && a.l.r.Buffered() == 0)
+		a.t.release(a, a.sent.Load() && a.l.r.Buffered() == 0)
 	case a.abort():
 		go a.leave() // ends after leaveTime
 	default:
-		a.t.release(a.res, false)
+		a.t.release(a, false)
 	}
 }
 
@@ -421,7 +421,7 @@ const leaveTime = 100 * time.Millisecond
 func (a *answer) leave() {
 	a.l.c.SetReadDeadline(time.Now().Add(leaveTime))
 	io.Copy(io.Discard, a.l.c)
-	a.t.release(a.res, false)
+	a.t.release(a, false)
 }
 
 // answered: something has come back, or never will.

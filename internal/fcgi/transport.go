@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,9 @@ type Transport struct {
 	unanswered atomic.Int64
 	// stop ends the goroutine that closes idle connections.
 	stop, stopped chan struct{}
+
+	mu      sync.Mutex
+	answers map[*answer]struct{} // that have a connection
 }
 
 // NewTransport makes no connection yet.
@@ -59,7 +63,7 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 	if c.Idle == 0 {
 		c.Idle = 2 * time.Second
 	}
-	t := &Transport{c: c, stop: make(chan struct{}), stopped: make(chan struct{})}
+	t := &Transport{c: c, stop: make(chan struct{}), stopped: make(chan struct{}), answers: map[*answer]struct{}{}}
 	var err error
 	t.links, err = puddle.NewPool(&puddle.Config[*link]{
 		Constructor: func(ctx context.Context) (*link, error) { return dial(ctx, c.Network, c.Address, c.TLS) },
@@ -73,11 +77,19 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 	return t, nil
 }
 
-// Close closes all idle connections. No request may come any more, and those there are
-// must have ended.
-func (t *Transport) Close() {
+// Close closes all connections: idle ones at once, the others when their requests have
+// ended or ctx has. No request may come any more.
+func (t *Transport) Close(ctx context.Context) {
 	close(t.stop)
 	<-t.stopped
+	stop := context.AfterFunc(ctx, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for a := range t.answers {
+			a.l.c.Close()
+		}
+	})
+	defer stop()
 	t.links.Close()
 }
 
@@ -151,12 +163,20 @@ func (t *Transport) begin(ctx context.Context, req *cgi.Request) (*answer, error
 			res.Destroy()
 			continue
 		}
-		return &answer{t: t, req: req, res: res, l: l, missing: -1, began: time.Now()}, nil
+		a := &answer{t: t, req: req, res: res, l: l, missing: -1, began: time.Now()}
+		t.mu.Lock()
+		t.answers[a] = struct{}{}
+		t.mu.Unlock()
+		return a, nil
 	}
 }
 
-// release gives a connection back, or closes it.
-func (t *Transport) release(res *puddle.Resource[*link], clean bool) {
+// release gives an answer's connection back, or closes it.
+func (t *Transport) release(a *answer, clean bool) {
+	t.mu.Lock()
+	delete(t.answers, a)
+	t.mu.Unlock()
+	res := a.res
 	if !clean || t.unanswered.Load() > 0 {
 		res.Destroy()
 		return

@@ -41,7 +41,7 @@ func newTestTransport(t *testing.T, f *fake, set ...func(*TransportConfig)) *tes
 	var err error
 	s.Transport, err = NewTransport(c)
 	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() { s.Close(context.Background()) })
 	return s
 }
 

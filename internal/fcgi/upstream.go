@@ -45,7 +45,7 @@ func NewUpstream(servers []TransportConfig, roundRobin bool, log *slog.Logger) (
 	for _, c := range servers {
 		t, err := NewTransport(c)
 		if err != nil {
-			u.Close()
+			u.Close(context.Background()) // none has a connection
 			return nil, err
 		}
 		u.servers = append(u.servers, &server{Transport: t, name: c.Network + ":" + c.Address})
@@ -54,10 +54,12 @@ func NewUpstream(servers []TransportConfig, roundRobin bool, log *slog.Logger) (
 }
 
 // Close closes the connections of all servers, see [Transport.Close].
-func (u *Upstream) Close() {
+func (u *Upstream) Close(ctx context.Context) {
+	var wg sync.WaitGroup
 	for _, s := range u.servers {
-		s.Close()
+		wg.Go(func() { s.Close(ctx) })
 	}
+	wg.Wait()
 }
 
 // RoundTrip implements [cgi.Backend].

@@ -136,6 +136,10 @@ func (x *exchange) dispatch() error {
 		return x.serveProgram(rt, rest)
 	case rt.CGI != nil:
 		return x.serveDir(rt, rest)
+	case rt.FastCGI != nil:
+		return x.serveApplication(rt, rest)
+	case rt.PHP != nil:
+		return x.servePHP(rt, rest)
 	case rt.Files != nil:
 		return x.serveFiles(rt, rest)
 	}
