@@ -42,6 +42,7 @@ var programs = map[string]program{
 	"openssl":          {pkg: "openssl", names: []string{"/usr/bin/openssl"}},
 	"perl":             {pkg: "perl", names: []string{"/usr/bin/perl"}},
 	"php-cgi":          {pkg: "php-cgi", names: []string{"/usr/bin/php-cgi"}},
+	"php-fpm":          {pkg: "php-fpm", names: []string{"/usr/sbin/php-fpm8.2", "/usr/sbin/php-fpm8.4", "/usr/sbin/php-fpm"}},
 	"pil":              {pkg: "python3-pil", check: python3Has("PIL")},
 	"Plack":            {pkg: "libplack-perl", check: []string{"/usr/bin/perl", "-MPlack", "-e1"}},
 	"python3":          {pkg: "python3", names: []string{"/usr/bin/python3"}},
@@ -65,6 +66,16 @@ func (p program) missing() bool {
 		}
 	}
 	return true
+}
+
+// path is the first of its names that is there.
+func (p program) path() string {
+	for _, n := range p.names {
+		if path, err := exec.LookPath(n); err == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 // needs skips the test where a program is missing, and says how to get it. In CI a

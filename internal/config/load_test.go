@@ -61,18 +61,18 @@ func TestTheFullExampleLoads(t *testing.T) {
 	assert.Equal(t, []string{
 		"",
 		"",
-		"php: not supported in this version",
-		"fastcgi: not supported in this version",
-		"fastcgi: not supported in this version",
-		"fastcgi: not supported in this version",
-		"php: not supported in this version",
+		"",
+		"",
+		"fastcgi.dns: not supported in this version",
+		"fastcgi.program: not supported in this version",
+		"",
 	}, unsupported)
 	keys := make([]string, len(c.Warnings))
 	for i, w := range c.Warnings {
 		keys[i] = w.Key
 	}
 	assert.Equal(t, []string{
-		"routes[2].php", "routes[3].fastcgi", "routes[4].fastcgi", "routes[5].fastcgi", "routes[6].php",
+		"routes[4].fastcgi.dns", "routes[5].fastcgi.program",
 	}, keys)
 }
 

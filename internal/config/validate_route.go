@@ -50,6 +50,13 @@ func (d *decoder) checkRoute(key string, r *Route) {
 		}
 	}
 	d.checkConfined(key, r)
+	if r.CGI == nil && r.Files == nil {
+		for _, k := range []string{".mode", ".workers", ".reuse", ".preload", ".runner", ".interpreters"} {
+			if d.src.has(key + k) {
+				d.refuse(d.src.key(key+k, "goes with cgi or files: the processes of a FastCGI application are its own"))
+			}
+		}
+	}
 }
 
 // checkPath refuses a path that no request can match, since a request's path is cleaned before it is compared.
