@@ -51,6 +51,7 @@ func Explain(c *config.Config, r *http.Request) (*Explanation, error) {
 	e := &Explanation{}
 	for _, rt := range routes {
 		rt.auth = nil // nobody has to log in to be told
+		rt.app = &application{Backend: look}
 	}
 	w := httptest.NewRecorder()
 	x := &exchange{ResponseWriter: w, s: s, r: r, first: r, id: "explained", began: time.Now(), client: client{addr: r.RemoteAddr, https: r.URL.Scheme == "https"}}
