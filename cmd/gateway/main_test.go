@@ -102,7 +102,7 @@ func TestCheckAcceptsWhatCanBeServed(t *testing.T) {
 }
 
 func TestWhatIsNotSupportedYetIsAnErrorToCheckAndARouteThatAnswers501(t *testing.T) {
-	warm := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, files: {root: .}}\n  - {path: /w/, php: {root: ., fastcgi: {dns: \"a:1\"}}}\n", 0o644)
+	warm := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, files: {root: .}}\n  - {path: /w/, php: {root: ., fastcgi: {program: x}}}\n", 0o644)
 	status, _, stderr := gatewayCommand("check", warm)
 	assert.Equal(t, 1, status)
 	assert.Contains(t, stderr, "not supported in this version")

@@ -16,5 +16,5 @@ func TestTheManualInTheDocsIsTheOneThatTheStructsMake(t *testing.T) {
 
 func TestOnlyKeysOfRoutesAndDefaultsAreMarkedAsNotSupported(t *testing.T) {
 	assert.NotRegexp(t, "### `listen[^#]*Not supported", Reference())
-	assert.Regexp(t, "### `routes\\[\\].fastcgi.dns`[^#]*Not supported", Reference())
+	assert.Regexp(t, "### `routes\\[\\].fastcgi.program`[^#]*Not supported", Reference())
 }

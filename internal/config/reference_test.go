@@ -119,7 +119,7 @@ func builtinOf(t reflect.Type) reflect.Value {
 
 func TestTheReferenceSaysWhatIsStillToCome(t *testing.T) {
 	reference := Reference()
-	assert.Contains(t, reference, "### `routes[].fastcgi.dns`\n\n*text*\n\nHOST:PORT of a name with several addresses; each of them is one server.\n\nNot supported in this version.\n")
+	assert.Contains(t, reference, "### `routes[].fastcgi.program`\n\n*program*\n\nA FastCGI program that the gateway starts and keeps running.\n\nNot supported in this version.\n")
 	assert.Contains(t, reference, "### `routes[].*`\n\nAny key of defaults, for this route alone. See `defaults`.\n")
 	assert.Contains(t, reference, "### `defaults.timeout.first_byte`\n\n*duration*, default `60s`\n\n")
 	assert.Equal(t, reference, Reference())

@@ -109,6 +109,7 @@ func (a *answer) send() error {
 		a.sent.Store(true)
 		return nil
 	}
+	a.l.c.SetWriteDeadline(time.Time{})
 	go a.sendBody(rest) // ends with the body, or with the connection
 	return nil
 }
@@ -146,11 +147,10 @@ func (a *answer) sendBody(r io.Reader) {
 	}
 }
 
-// put writes records.
+// put writes records. An application that does not take them is given up by the reader.
 func (a *answer) put(b []byte) error {
 	a.write.Lock()
 	defer a.write.Unlock()
-	a.l.c.SetWriteDeadline(a.limit())
 	_, err := a.l.c.Write(b)
 	return err
 }

@@ -27,14 +27,20 @@ func newFake(t *testing.T, script func(c *fakeConn, n int)) *fake {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fcgi") // t.TempDir can be too long for a socket
 	require.NoError(t, err)
-	f := &fake{t: t, address: filepath.Join(dir, "s")}
-	f.ln, err = net.Listen("unix", f.address)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	ln, err := net.Listen("unix", filepath.Join(dir, "s"))
 	require.NoError(t, err)
+	return serveFake(t, ln, script)
+}
+
+// serveFake is newFake at a listener.
+func serveFake(t *testing.T, ln net.Listener, script func(c *fakeConn, n int)) *fake {
+	f := &fake{t: t, ln: ln, address: ln.Addr().String()}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
-			c, err := f.ln.Accept()
+			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
@@ -46,9 +52,8 @@ func newFake(t *testing.T, script func(c *fakeConn, n int)) *fake {
 		}
 	}()
 	t.Cleanup(func() {
-		f.ln.Close()
+		ln.Close()
 		<-done
-		os.RemoveAll(dir)
 	})
 	return f
 }

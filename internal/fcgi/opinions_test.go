@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/fcgi"
@@ -18,8 +17,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/yookoala/gofast"
-
-	"warmcgi/internal/cgi"
 )
 
 // applications are two that speak FastCGI without any of this package's code, and our own
@@ -98,58 +95,5 @@ func TestTheFastCGIDoorUnderstandsAnotherClient(t *testing.T) {
 		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/x?n="+fmt.Sprint(n), bytes.NewReader(body)))
 		assert.Equal(t, 200, w.Code)
 		assert.True(t, strings.HasSuffix(w.Body.String(), fmt.Sprintf(" %d %s", n, body)), "%d octets: %.80q", n, w.Body.String())
-	}
-}
-
-func TestAnUpstreamSparesAServerThatCantBeReached(t *testing.T) {
-	one, two := newFake(t, func(c *fakeConn, _ int) { answerAll(c, "one") }), newFake(t, func(c *fakeConn, _ int) { answerAll(c, "two") })
-	var servers []TransportConfig
-	for _, f := range []*fake{one, two} {
-		servers = append(servers, TransportConfig{Network: "unix", Address: f.address, MaxConns: 4})
-	}
-	for _, roundRobin := range []bool{true, false} {
-		log := &logBuffer{}
-		u, err := NewUpstream(servers, roundRobin, slog.New(slog.NewTextHandler(log, nil)))
-		require.NoError(t, err)
-		got := map[string]int{}
-		ask := func() string {
-			res, err := u.RoundTrip(t.Context(), aRequest())
-			require.NoError(t, err)
-			b, err := io.ReadAll(res.Body)
-			require.NoError(t, err)
-			res.Body.Close()
-			return string(b)
-		}
-		for range 10 {
-			got[ask()]++
-		}
-		assert.Equal(t, map[string]int{"one": 5, "two": 5}, got)
-		u.Close(context.Background())
-	}
-	two.ln.Close()
-	log := &logBuffer{}
-	u, err := NewUpstream(servers, true, slog.New(slog.NewTextHandler(log, nil)))
-	require.NoError(t, err)
-	defer u.Close(context.Background())
-	for range 20 {
-		res, err := u.RoundTrip(t.Context(), aRequest())
-		require.NoError(t, err)
-		b, _ := io.ReadAll(res.Body)
-		res.Body.Close()
-		assert.Equal(t, "one", string(b))
-	}
-	assert.Equal(t, 1, strings.Count(log.String(), "again_in="), "it is asked once: %s", log)
-	one.ln.Close()
-	u.servers[0].closeIdle(all)
-	_, err = u.RoundTrip(t.Context(), aRequest())
-	assert.ErrorIs(t, err, cgi.ErrUnreachable)
-}
-
-func answerAll(c *fakeConn, text string) {
-	for {
-		if q, ok := c.request(); !ok || q.aborted {
-			return
-		}
-		c.answer(text)
 	}
 }

@@ -47,7 +47,9 @@ func newTestTransport(t *testing.T, f *fake, set ...func(*TransportConfig)) *tes
 
 type requestOption func(*cgi.Request)
 
-func withVars(v ...string) requestOption { return func(r *cgi.Request) { r.Vars = append(r.Vars, v...) } }
+func withVars(v ...string) requestOption {
+	return func(r *cgi.Request) { r.Vars = append(r.Vars, v...) }
+}
 
 func withBody(b io.Reader, n int) requestOption {
 	return func(r *cgi.Request) {

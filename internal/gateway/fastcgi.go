@@ -3,6 +3,7 @@ package gateway
 import (
 	"path"
 	"strings"
+	"time"
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/config"
@@ -47,16 +48,21 @@ func (s *Server) newApplication(rt *route, c *config.FastCGI, stderr func(*cgi.R
 	if conns == 0 {
 		conns = int(defaultProcesses())
 	}
-	var servers []fcgi.TransportConfig
-	for _, a := range c.Servers {
-		servers = append(servers, fcgi.TransportConfig{Network: a.Network(), Address: a.Addr(), MaxConns: conns, Stderr: stderr})
+	uc := fcgi.UpstreamConfig{
+		Name: c.DNS, Each: fcgi.TransportConfig{Network: "tcp", MaxConns: conns, Stderr: stderr}, Refresh: time.Duration(c.Refresh),
+		RoundRobin: c.Balance == config.BalanceRoundRobin, Log: s.log,
 	}
-	u, err := fcgi.NewUpstream(servers, c.Balance == config.BalanceRoundRobin, s.log)
+	for _, a := range c.Servers {
+		uc.Servers = append(uc.Servers, fcgi.TransportConfig{Network: a.Network(), Address: a.Addr(), MaxConns: conns, Stderr: stderr})
+	}
+	u, err := fcgi.NewUpstream(uc)
 	if err != nil {
 		return nil, err
 	}
 	a := &application{upstream: u, queue: rt.queue}
-	a.queue.Running = int64(conns * len(servers))
+	if a.queue.Running = int64(conns * len(c.Servers)); c.DNS != "" {
+		a.queue.Running = defaultProcesses() // how many servers there will be is not known
+	}
 	a.Backend = cgi.NewQueue(s.metrics.counted(u), cgi.QueueConfig{
 		MaxRunning: a.queue.Running,
 		OneLine:    true,

@@ -439,7 +439,7 @@ func TestARouteThatIsStillToComeAnswers501(t *testing.T) {
 	g := s.serve(`
 routes:
   - path: /php/
-    php: {root: ., fastcgi: {dns: "localhost:9"}}
+    php: {root: ., fastcgi: {program: cgi-bin/p}}
   - path: /app
     fastcgi: {program: cgi-bin/p}
   - path: /cgi-bin/
@@ -449,7 +449,7 @@ routes:
 		assert.Equal(t, 501, g.get(path).StatusCode, path)
 	}
 	g.awaitMetric(4, "warmcgi_request_errors_total", "why=unsupported")
-	g.awaitLog("why=unsupported", "status=501", "php.fastcgi.dns: not supported")
+	g.awaitLog("why=unsupported", "status=501", "php.fastcgi.program: not supported")
 	assert.Equal(t, "hello, world\n", g.get("/cgi-bin/p").body)
 }
 
