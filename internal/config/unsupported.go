@@ -3,7 +3,7 @@ package config
 import "fmt"
 
 // features are keys of a route that this version cannot do yet. To lift one, delete it.
-var features = []string{"fastcgi.program", "php.fastcgi.program"}
+var features = []string{}
 
 const notYet = "not supported in this version"
 

@@ -32,7 +32,6 @@ type answer struct {
 	buf     *[]byte
 	ahead   []byte // of STDOUT, read but not passed on
 	missing int64  // of an announced length; -1 is unknown
-	got     bool   // something has come back
 	over    bool   // END_REQUEST was read
 	code    uint32
 	err     error // how the answer ended
@@ -42,6 +41,7 @@ type answer struct {
 	began, asked, last time.Time
 
 	// Of everybody.
+	got     atomic.Bool // something has come back
 	gone    atomic.Bool
 	bodyErr atomic.Pointer[error]
 	moved   atomic.Int64 // when the last octet of the body went out, in Unix nanoseconds
@@ -296,7 +296,7 @@ var errLost = errors.New("the connection to the application is lost")
 // limit is when the answer has to have moved on; zero is never.
 func (a *answer) limit() time.Time {
 	to, at := a.req.Timeout, time.Time{}
-	if a.got {
+	if a.got.Load() {
 		from := a.asked
 		if a.last.After(from) {
 			from = a.last
@@ -320,7 +320,7 @@ func (a *answer) which() string {
 	switch total := after(a.began, a.req.Timeout.Total); {
 	case !total.IsZero() && !time.Now().Before(total):
 		return cgi.ReasonTotal
-	case a.got:
+	case a.got.Load():
 		return cgi.ReasonIdle
 	}
 	return cgi.ReasonFirstByte

@@ -63,6 +63,17 @@ type fakeConn struct {
 	r *bufio.Reader
 }
 
+// newFakeConn is one of a connection that was accepted from descriptor 0.
+func newFakeConn(fd int) *fakeConn {
+	f := os.NewFile(uintptr(fd), "connection")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		panic(err)
+	}
+	return &fakeConn{Conn: c, r: bufio.NewReader(c)}
+}
+
 // fakeRecord is a record as the fake has read it.
 type fakeRecord struct {
 	header

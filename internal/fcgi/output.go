@@ -69,8 +69,8 @@ func (a *answer) accept(h header) error {
 	case h.id != 0:
 		return protocolError("a record of type %d", h.typ)
 	}
-	if a.rec = h; h.typ != typeEndRequest || a.got {
-		a.got = true
+	if a.rec = h; h.typ != typeEndRequest || a.got.Load() {
+		a.got.Store(true)
 		a.answered()
 	}
 	return nil

@@ -93,6 +93,17 @@ func (t *Transport) Close(ctx context.Context) {
 	t.links.Close()
 }
 
+// breakOff closes the connections of requests that nothing has come back for.
+func (t *Transport) breakOff() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for a := range t.answers {
+		if !a.got.Load() {
+			a.l.c.Close()
+		}
+	}
+}
+
 // keep closes what has been idle for too long.
 func (t *Transport) keep() {
 	defer close(t.stopped)
@@ -218,5 +229,5 @@ var errEnded = fmt.Errorf("closed by it: %w", io.ErrUnexpectedEOF)
 // wasStale reports whether a kept connection was closed by the application before it saw
 // the request.
 func (a *answer) wasStale(err error) bool {
-	return a.l.used > 1 && !a.got && errors.Is(err, cgi.ErrNoOutput)
+	return a.l.used > 1 && !a.got.Load() && errors.Is(err, cgi.ErrNoOutput)
 }

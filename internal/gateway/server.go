@@ -186,6 +186,11 @@ func (s *Server) AdminAddr() net.Addr {
 
 // Owns reports whether a process is a script that the server waits for itself.
 func (s *Server) Owns(pid int) bool {
+	for _, rt := range s.routes {
+		if rt.app != nil && rt.app.program != nil && rt.app.program.Owns(pid) {
+			return true
+		}
+	}
 	return s.spawn.Owns(pid) || s.pools != nil && s.pools.Owns(pid)
 }
 
@@ -218,7 +223,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	for _, rt := range s.routes {
 		if rt.app != nil {
-			pools.Go(func() { rt.app.upstream.Close(grace) })
+			pools.Go(func() { rt.app.servers.Close(grace) })
 		}
 	}
 	err := s.spawn.Close(grace)
