@@ -19,8 +19,6 @@ var (
 	errMethod = errors.New("method not allowed")
 	// errLoop: local redirects that lead to each other.
 	errLoop = errors.New("too many local redirects")
-	// errUnsupported: the route's feature is not in this version.
-	errUnsupported = errors.New("not supported in this version")
 )
 
 // statusClientGone is what the log says of a request whose client did not wait; it
@@ -50,7 +48,6 @@ var statuses = []struct {
 	{cgi.ErrStart, http.StatusBadGateway, "start"},
 	{cgi.ErrUnreachable, http.StatusBadGateway, "unreachable"},
 	{errLoop, http.StatusBadGateway, "redirect_loop"},
-	{errUnsupported, http.StatusNotImplemented, "unsupported"},
 	{errMethod, http.StatusMethodNotAllowed, "method"},
 	{urlpath.ErrBadPath, http.StatusBadRequest, "bad_path"},
 	{urlpath.ErrHidden, http.StatusNotFound, "hidden"},

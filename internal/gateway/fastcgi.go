@@ -33,7 +33,7 @@ func (s *Server) newApplications(stderr func(*cgi.Request, string)) error {
 		if rt.PHP != nil {
 			c = rt.PHP.FastCGI
 		}
-		if c == nil || rt.Unsupported != "" {
+		if c == nil {
 			continue
 		}
 		a, err := s.newApplication(rt, c, stderr)

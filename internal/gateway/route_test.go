@@ -433,26 +433,6 @@ routes:
 	assert.Equal(t, "two", g.get("/file").body)
 }
 
-func TestARouteThatIsStillToComeAnswers501(t *testing.T) {
-	s := newSite(t)
-	s.script("cgi-bin/p", helloWorld)
-	g := s.serve(`
-routes:
-  - path: /php/
-    php: {root: ., fastcgi: {program: cgi-bin/p}}
-  - path: /app
-    fastcgi: {program: cgi-bin/p}
-  - path: /cgi-bin/
-    cgi: {dir: cgi-bin}
-`)
-	for _, path := range []string{"/php/", "/php/x.php", "/app", "/app/x"} {
-		assert.Equal(t, 501, g.get(path).StatusCode, path)
-	}
-	g.awaitMetric(4, "warmcgi_request_errors_total", "why=unsupported")
-	g.awaitLog("why=unsupported", "status=501", "php.fastcgi.program: not supported")
-	assert.Equal(t, "hello, world\n", g.get("/cgi-bin/p").body)
-}
-
 func TestASiteWithoutARouteForItAnswers404(t *testing.T) {
 	s := newSite(t)
 	s.script("cgi-bin/p", helloWorld)
