@@ -35,6 +35,7 @@ var programs = map[string]program{
 	"gitweb":           {pkg: "gitweb", names: []string{gitwebCGI}},
 	"hgweb":            {pkg: "mercurial", names: []string{"hg"}},
 	"HTML::Template":   {pkg: "libhtml-template-perl", check: []string{"/usr/bin/perl", "-MHTML::Template", "-e1"}},
+	"libfcgi":          {pkg: "libfcgi-dev", check: []string{"gcc", "-E", "-include", "fcgi_stdio.h", "-x", "c", "/dev/null", "-o", "/dev/null"}},
 	"lighttpd":         {pkg: "lighttpd", names: []string{"/usr/sbin/lighttpd"}},
 	"lxml":             {pkg: "python3-lxml", check: python3Has("lxml")},
 	"nginx":            {pkg: "nginx-light", names: []string{"/usr/sbin/nginx"}},
