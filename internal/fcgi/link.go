@@ -14,9 +14,10 @@ import (
 type link struct {
 	c     net.Conn
 	r     *bufio.Reader
-	out   []byte    // what is sent in one piece
-	used  int       // requests that it has carried
-	since time.Time // when it became idle
+	out   []byte      // what is sent in one piece
+	quiet func() bool // nothing can be read, not even the end; nil: that is not known
+	used  int         // requests that it has carried
+	since time.Time   // when it became idle
 }
 
 // requestID is that of the one request (spec 3.3: 0 is the connection itself).
@@ -35,14 +36,14 @@ func dial(ctx context.Context, network, address string, c *tls.Config) (*link, e
 	if err != nil {
 		return nil, err
 	}
-	return &link{c: conn, r: bufio.NewReaderSize(conn, 16<<10)}, nil
+	return &link{c: conn, r: bufio.NewReaderSize(conn, 16<<10), quiet: quiet(conn)}, nil
 }
 
 // stale reports whether an idle link can't be used any more: the application has closed
 // it, or has sent what nobody asked for.
 func (l *link) stale() bool {
 	l.c.SetReadDeadline(time.Time{})
-	return l.r.Buffered() > 0 || readable(l.c)
+	return l.r.Buffered() > 0 || l.quiet != nil && !l.quiet()
 }
 
 // appendStream appends content as records of a stream, without the empty one at its end.

@@ -66,7 +66,11 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 	t := &Transport{c: c, stop: make(chan struct{}), stopped: make(chan struct{}), answers: map[*answer]struct{}{}}
 	var err error
 	t.links, err = puddle.NewPool(&puddle.Config[*link]{
-		Constructor: func(ctx context.Context) (*link, error) { return dial(ctx, c.Network, c.Address, c.TLS) },
+		Constructor: func(ctx context.Context) (*link, error) {
+			ctx, cancel := context.WithTimeout(ctx, c.Connect)
+			defer cancel()
+			return dial(ctx, c.Network, c.Address, c.TLS)
+		},
 		Destructor:  func(l *link) { l.c.Close() },
 		MaxSize:     int32(c.MaxConns),
 	})
@@ -159,10 +163,8 @@ func (t *Transport) answer(ctx context.Context, req *cgi.Request, a *answer) (*c
 
 // begin gets a connection for a request.
 func (t *Transport) begin(ctx context.Context, req *cgi.Request) (*answer, error) {
-	cctx, cancel := context.WithTimeout(ctx, t.c.Connect)
-	defer cancel()
 	for {
-		res, err := t.links.Acquire(cctx)
+		res, err := t.links.Acquire(ctx)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil, cgi.ErrGone
