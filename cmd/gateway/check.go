@@ -24,8 +24,15 @@ func (c *checkCmd) Run(out io.Writer) error {
 	for _, n := range conf.Notes {
 		fmt.Fprintf(out, "note: %s\n", n)
 	}
-	_, err = fmt.Fprintf(out, "%s is fine: %d doors, %d routes\n", c.File, len(conf.Listen), len(conf.Routes))
+	_, err = fmt.Fprintf(out, "%s is fine: %s, %s\n", c.File, count(len(conf.Listen), "door"), count(len(conf.Routes), "route"))
 	return err
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 type configCmd struct {

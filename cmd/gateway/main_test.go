@@ -165,6 +165,18 @@ func TestExplainShowsRouteProgramAndVariables(t *testing.T) {
 	}
 }
 
+func TestExplainSaysInWhichModeAScriptRuns(t *testing.T) {
+	for text, want := range map[string]string{
+		"#!/usr/bin/perl\n":               "script, mode auto\n",
+		"#!/usr/bin/perl\n# cgi: reuse\n": "script, mode auto: reuse, as its comment says\n",
+		echoScript:                        "script, mode spawn, not auto: no runner for it: it runs by /bin/sh\n",
+	} {
+		status, stdout, stderr := gatewayCommand("explain", filepath.Dir(write(t, "a.cgi", text, 0o755)), "/a.cgi")
+		assert.Zero(t, status, stderr)
+		assert.Contains(t, stdout, want)
+	}
+}
+
 func TestEveryProgramOfTheExampleAnswers(t *testing.T) {
 	dir, err := exampleSite()
 	require.NoError(t, err)

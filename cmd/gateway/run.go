@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,8 +9,10 @@ import (
 	"net/http"
 	"net/textproto"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"warmcgi/internal/cgi"
@@ -49,8 +52,10 @@ func (c *runCmd) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	w := &printer{out: out, header: http.Header{}}
-	broken := answer(s, w, r)
+	broken := answer(s, w, r.WithContext(interrupted)) // a script ends with us, and all that it has started
 	if err := shutdown(s); err != nil {
 		return err
 	}
@@ -93,17 +98,25 @@ func (c *runCmd) config() (*config.Config, error) {
 	if c.Interpreter != "" {
 		rt.Interpreters = map[string]string{filepath.Ext(file): c.Interpreter}
 	}
-	rt.Env = config.Env{}
-	for _, e := range c.Env {
-		name, value, ok := strings.Cut(e, "=")
-		if !ok {
-			return nil, fmt.Errorf("--env %q: write NAME=VALUE", e)
-		}
-		rt.Env[name] = value
+	if rt.Env, err = envOf(c.Env); err != nil {
+		return nil, err
 	}
 	conf.Routes, conf.Listen = []config.Route{rt}, nil
 	conf.Log.Access.Format = config.AccessOff
 	return conf, nil
+}
+
+// envOf reads --env.
+func envOf(words []string) (config.Env, error) {
+	env := config.Env{}
+	for _, e := range words {
+		name, value, ok := strings.Cut(e, "=")
+		if !ok {
+			return nil, fmt.Errorf("--env %q: write NAME=VALUE", e)
+		}
+		env[name] = value
+	}
+	return env, nil
 }
 
 func (c *runCmd) request() (*http.Request, error) {

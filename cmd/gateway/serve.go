@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -51,11 +52,18 @@ func (c *serveCmd) Run(out io.Writer) error {
 		c.printExample(out, s.Addrs()[0])
 	}
 	if a := s.AdminAddr(); a != nil {
-		fmt.Fprintf(out, "admin   http://%s/ (metrics, healthz, readyz)\n", a)
+		fmt.Fprintf(out, "admin   %s (metrics, status, healthz, readyz)\n", adminURL(a))
 	}
 	stopReaper := reapOrphans(log, s.Owns)
 	defer stopReaper()
 	return c.serve(s, log)
+}
+
+func adminURL(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return "http://" + a.String() + "/"
 }
 
 // printExample shows the URLs of the example.

@@ -10,8 +10,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"warmcgi/internal/cgi"
@@ -24,6 +24,19 @@ type statusCmd struct {
 	Config string `short:"c" placeholder:"FILE" help:"Configuration file, for its admin: address."`
 	Admin  string `placeholder:"ADDR" help:"The admin door: HOST:PORT or unix:/path (default: the configuration's, or 127.0.0.1:9180)."`
 	JSON   bool   `help:"Print what the admin door says, as it is."`
+}
+
+// Help is the legend.
+func (c *statusCmd) Help() string {
+	return `MODE is how requests are answered now, WANTED what the configuration says.
+
+STATE: cold (no warm parent: it is spawned; in auto it was not asked for often enough, or not for a while), loading, ready (workers answer), unsafe (it may not be
+forked from: spawned until it changes), broken (it can't be loaded: spawned, and tried again), no runner (nothing can keep it warm).
+
+IDLE, BUSY: workers. WAIT: requests that wait for one. REQ/S, FORKS/S: rates of the workers. FORK: time until a forked worker waits for a request. PARENT: memory
+of the warm parent (PSS). SPAWN, WARM, REUSE: requests answered so. LAST: time since the last request.
+
+Below the table stands why a script is not in the mode that it could have.`
 }
 
 // statusTime is how long an admin door may take: it never waits for a script.
@@ -46,7 +59,7 @@ func (c *statusCmd) Run(out io.Writer) error {
 	if err := json.Unmarshal(body, &st); err != nil {
 		return fmt.Errorf("the admin door %s says something else: %w", addr, err)
 	}
-	return printStatus(out, st, time.Now())
+	return printStatus(out, st, time.Now(), widthOf(out))
 }
 
 func (c *statusCmd) address() (config.Address, error) {
@@ -82,61 +95,110 @@ func getStatus(addr config.Address) ([]byte, error) {
 	}}
 	res, err := client.Get("http://admin/status")
 	if err != nil {
-		return nil, fmt.Errorf("no admin door answers at %s: %w", addr, errors.Unwrap(err))
+		return nil, fmt.Errorf("no admin door answers at %s: %w\n"+
+			"Does the gateway run, and has its configuration this address as `admin:`? -c FILE or --admin ADDR name another", addr, errors.Unwrap(err))
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
 	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the admin door %s answers %s: %s", addr, res.Status, strings.TrimSpace(string(body)))
+		err = fmt.Errorf("%s is no admin door: it answers %s to /status", addr, res.Status)
 	}
 	return body, err
 }
 
+// columns of the table. Those that say the least are left out first.
+var statusColumns = []column{
+	{"SCRIPT", 0}, {"MODE", 0}, {"WANTED", 5}, {"STATE", 0}, {"IDLE", 1}, {"BUSY", 1}, {"WAIT", 4}, {"REQ/S", 2}, {"FORKS/S", 9},
+	{"FORK", 8}, {"PARENT", 7}, {"SPAWN", 3}, {"WARM", 3}, {"REUSE", 3}, {"LAST", 6},
+}
+
 // printStatus writes one line per script; reasons follow below the table, where they have room.
-func printStatus(out io.Writer, st gateway.Status, now time.Time) error {
+func printStatus(out io.Writer, st gateway.Status, now time.Time, width int) error {
 	if len(st.Scripts) == 0 {
 		_, err := fmt.Fprintf(out, "%s: no script was asked for yet in a route of mode warm, reuse or auto\n", st.Software)
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SCRIPT\tMODE\tWANTED\tSTATE\tIDLE\tBUSY\tWAIT\tREQ/S\tFORKS/S\tFORK\tPARENT\tSPAWN\tWARM\tREUSE\tLAST")
+	t := table{columns: statusColumns}
 	for _, s := range st.Scripts {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f\t%.1f\t%s\t%s\t%d\t%d\t%d\t%s\n",
-			s.Script, s.Mode, s.Wanted, s.State, s.Idle, s.Busy, s.Waiting, s.Rate, s.ForkRate, brief(s.ForkTime), octets(s.ParentMemory),
-			s.Answers[cgi.ModeSpawn], s.Answers[cgi.ModeWarm], s.Answers[cgi.ModeReuse], ago(s, now))
+		t.rows = append(t.rows, []string{
+			s.Script, string(s.Mode), string(s.Wanted), string(s.State), strconv.Itoa(s.Idle), strconv.Itoa(s.Busy), strconv.Itoa(s.Waiting),
+			fmt.Sprintf("%.1f", s.Rate), fmt.Sprintf("%.1f", s.ForkRate), brief(s.ForkTime), octets(s.ParentMemory), number(s.Answers[cgi.ModeSpawn]),
+			number(s.Answers[cgi.ModeWarm]), number(s.Answers[cgi.ModeReuse]), ago(s, now),
+		})
 	}
-	if err := t.Flush(); err != nil {
+	left, err := t.write(out, width)
+	if err != nil {
 		return err
 	}
-	for _, s := range st.Scripts {
-		if s.Why != "" {
-			fmt.Fprintf(out, "\n%s is %s: %s\n", s.Script, inWords(s.State), strings.TrimSpace(s.Why))
-		}
-		if len(s.Demotions) > 0 {
-			fmt.Fprintf(out, "%s lost its mode: %s\n", s.Script, demotions(s.Demotions))
-		}
-		if len(s.Waits) > 0 {
-			fmt.Fprintf(out, "%s had requests wait for a worker: %s\n", s.Script, waits(s.Waits))
-		}
+	if len(left) > 0 {
+		fmt.Fprintf(out, "(no room for %s: they are in a wider terminal, or a pipe)\n", strings.Join(left, ", "))
 	}
-	return nil
+	return printReasons(out, st.Scripts)
 }
 
-// inWords is what a script in the state is.
-func inWords(s pool.State) string {
-	if s == pool.NoRunner {
-		return "spawned"
+// printReasons says why, once for scripts that have it in common.
+func printReasons(out io.Writer, scripts []pool.Status) error {
+	var b strings.Builder
+	told := map[string]bool{}
+	for _, s := range scripts {
+		why := strings.TrimSpace(s.Why)
+		if key := string(s.State) + why; why != "" && !told[key] {
+			told[key] = true
+			fmt.Fprintf(&b, "\n%s is %s: %s\n", s.Script, inWords(s), indented(why))
+			var same []string
+			for _, o := range scripts {
+				if o.State == s.State && strings.TrimSpace(o.Why) == why && o.Script != s.Script {
+					same = append(same, o.Script)
+				}
+			}
+			if len(same) > 0 {
+				fmt.Fprintf(&b, "  so %s: %s\n", plural(len(same), "is", "are"), strings.Join(same, ", "))
+			}
+		}
 	}
-	return string(s)
+	gap := "\n"
+	for _, s := range scripts {
+		if len(s.Demotions) > 0 {
+			fmt.Fprintf(&b, "%s%s has lost its mode: %s\n", gap, s.Script, demotions(s.Demotions))
+			gap = ""
+		}
+		if len(s.Waits) > 0 {
+			fmt.Fprintf(&b, "%s%s had requests that waited for a worker: %s\n", gap, s.Script, waits(s.Waits))
+			gap = ""
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// indented has the further lines of a reason stand below it.
+func indented(s string) string { return strings.ReplaceAll(s, "\n", "\n  ") }
+
+// inWords is what a script is.
+func inWords(s pool.Status) string {
+	switch s.State {
+	case pool.NoRunner:
+		return "spawned"
+	case pool.Ready: // but not as was wanted
+		return "only " + string(s.Mode)
+	}
+	return string(s.State)
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 // demotions is how often, by reason.
 func demotions(by map[string]int64) string {
 	var all []string
 	for _, reason := range slices.Sorted(maps.Keys(by)) {
-		all = append(all, fmt.Sprintf("%s %d", reason, by[reason]))
+		all = append(all, fmt.Sprintf("%s, %d %s", reason, by[reason], plural(int(by[reason]), "time", "times")))
 	}
-	return strings.Join(all, ", ")
+	return strings.Join(all, "; ")
 }
 
 // waits is a histogram in words.
@@ -147,10 +209,12 @@ func waits(classes []pool.Waits) string {
 		if w.UpTo > 0 {
 			limit = "up to " + w.UpTo.String()
 		}
-		all = append(all, fmt.Sprintf("%s %d", limit, w.Requests))
+		all = append(all, fmt.Sprintf("%d %s", w.Requests, limit))
 	}
 	return strings.Join(all, ", ")
 }
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
 
 func ago(s pool.Status, now time.Time) string {
 	if s.LastUse.IsZero() {

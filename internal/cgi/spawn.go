@@ -225,6 +225,8 @@ func explain(req *Request, err error) error {
 		return fmt.Errorf("%w (its user has as many as the limit allows: %s)", err, req.Confine.Describe(confine.Processes))
 	case errors.Is(err, syscall.ENOMEM) && req.Confine.Limited():
 		return fmt.Errorf("%w (limits: %s)", err, req.Confine.Limits)
+	case errors.Is(err, syscall.EMFILE):
+		return fmt.Errorf("%w: the gateway's own limit (ulimit -n, LimitNOFILE= in systemd)", err)
 	case errors.Is(err, syscall.E2BIG):
 		return fmt.Errorf("%w: the request's variables are too large for a process", err)
 	}

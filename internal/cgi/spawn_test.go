@@ -354,3 +354,9 @@ func TestEveryErrorNamesTheScript(t *testing.T) {
 		assert.True(t, errors.Is(err, ErrNoOutput) || errors.Is(err, ErrBadHead) || errors.Is(err, ErrStart))
 	}
 }
+
+func TestTooManyOpenFilesNamesTheLimitToRaise(t *testing.T) {
+	err := explain(&Request{}, &os.SyscallError{Syscall: "pipe", Err: syscall.EMFILE})
+	assert.ErrorIs(t, err, syscall.EMFILE)
+	assert.ErrorContains(t, err, "too many open files: the gateway's own limit (ulimit -n, LimitNOFILE= in systemd)")
+}

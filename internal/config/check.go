@@ -72,6 +72,7 @@ func (k *fileCheck) route(key string, r *Route) {
 	for ext, program := range r.Interpreters {
 		k.program(childKey(key+".interpreters", ext), program)
 	}
+	k.file(key+".runner", r.Runner)
 	k.folders(key+".x_sendfile", r.XSendfile)
 	if k.src.has(key + ".document_root") { // and not taken from elsewhere
 		k.folder(key+".document_root", r.DocumentRoot)

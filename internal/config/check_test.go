@@ -29,6 +29,8 @@ routes:
   - {path: /e, cgi: {program: program}}
   - {path: /f, files: {root: dir}}
   - {path: /g, files: {root: none}}
+  - {path: /h/, cgi: {dir: dir}, runner: none}
+  - {path: /i/, cgi: {dir: dir}, runner: dir}
 `
 
 func TestCheckFilesNamesWhatIsMissingOrOfTheWrongKind(t *testing.T) {
@@ -62,6 +64,8 @@ func TestCheckFilesNamesWhatIsMissingOrOfTheWrongKind(t *testing.T) {
 		`gateway.yaml:14:31: routes[1].cgi.program: file is not executable (chmod +x)`,
 		`gateway.yaml:15:31: routes[2].cgi.program: dir is not a program`,
 		`gateway.yaml:19:30: routes[6].files.root: none: no such file or directory`,
+		`gateway.yaml:20:42: routes[7].runner: none: no such file or directory`,
+		`gateway.yaml:21:42: routes[8].runner: dir is a folder, not a file`,
 	}, got)
 }
 

@@ -245,7 +245,11 @@ func (d *decoder) decodeMap(n ast.Node, v reflect.Value, key string, tag reflect
 func (d *decoder) decodeScalar(n ast.Node, v reflect.Value, key string, tag reflect.StructTag) {
 	text, ok := scalarText(n)
 	if !ok {
-		d.fail(d.src.value(key, "must be one value, not %s", describe(n)))
+		hint := ""
+		if describe(n) == "a block of keys" && v.Kind() == reflect.String { // {preload: [A::B]}
+			hint = " (text with a colon in it wants quotes)"
+		}
+		d.fail(d.src.value(key, "must be one value, not %s%s", describe(n), hint))
 		return
 	}
 	expanded, bad, err := expand(text, d.lookup)

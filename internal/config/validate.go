@@ -17,6 +17,7 @@ func (d *decoder) validate() {
 	}
 	d.checkLine("server_admin", c.ServerAdmin)
 	d.checkNotEmpty("listen", len(c.Listen))
+	d.checkSpare("defaults", &c.Defaults)
 
 	first := map[string]int{}
 	for i := range c.Routes {

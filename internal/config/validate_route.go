@@ -49,6 +49,7 @@ func (d *decoder) checkRoute(key string, r *Route) {
 			d.refuse(d.src.value(fmt.Sprintf("%s.preload[%d]", key, i), "is empty"))
 		}
 	}
+	d.checkWorkers(key, r)
 	d.checkConfined(key, r)
 	if r.CGI == nil && r.Files == nil {
 		for _, k := range []string{".mode", ".workers", ".reuse", ".preload", ".runner", ".interpreters"} {

@@ -36,6 +36,10 @@ func (s *Server) openAdmin(inherited map[string][]net.Listener) (*door, error) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(s.Status())
 	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "%s\n\n/metrics  for Prometheus\n/status   how scripts are run, as JSON; `gateway status` makes a table of it\n"+
+			"/healthz  ok while the gateway lives\n/readyz   ok while it takes requests\n", cgi.Software)
+	})
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: keepAlive}
 	d := &door{kind: "http", listener: l, unix: l.Addr().Network() == "unix", run: srv.Serve, kill: srv.Close}
 	d.stop = func(ctx context.Context) error { return srv.Shutdown(ctx) }

@@ -40,6 +40,17 @@ func (g *testGateway) scrape(accept string) map[string]*dto.MetricFamily {
 	}
 }
 
+func TestTheAdminDoorSaysWhatItHas(t *testing.T) {
+	g := newSite(t).serve(scripts)
+	a := g.admin("/")
+	assert.Equal(t, 200, a.StatusCode)
+	for _, path := range []string{"/metrics", "/status", "/healthz", "/readyz"} {
+		assert.Contains(t, a.body, path)
+		assert.Equal(t, 200, g.admin(path).StatusCode, path)
+	}
+	assert.Equal(t, 404, g.admin("/none").StatusCode)
+}
+
 func TestTheMetricsOfRequestsAndProcesses(t *testing.T) {
 	s := newSite(t)
 	s.script("cgi-bin/p", helloWorld)
@@ -152,7 +163,7 @@ func TestHealthAndReadiness(t *testing.T) {
 		assert.Equal(t, 200, a.StatusCode, path)
 		assert.Equal(t, "ok\n", a.body, path)
 	}
-	assert.Equal(t, 404, g.admin("/").StatusCode)
+	assert.Equal(t, 404, g.admin("/none").StatusCode)
 	assert.Equal(t, 405, doWith(t, g.http, must(http.NewRequest("POST", "http://"+g.AdminAddr().String()+"/metrics", nil))).StatusCode)
 	assert.Equal(t, 404, g.get("/metrics").StatusCode, "not at the doors")
 

@@ -11,6 +11,7 @@ import (
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/config"
+	"warmcgi/internal/pool"
 )
 
 // An Explanation says what would answer a request.
@@ -62,7 +63,7 @@ func Explain(c *config.Config, r *http.Request) (*Explanation, error) {
 	}
 	switch {
 	case e.Script != nil:
-		e.Mode = x.mode
+		e.Mode = pool.Explain(&e.Script.Script, e.Script.Workers)
 	case err != nil:
 		code, _ := statusOf(err)
 		e.Answer = fmt.Sprintf("%d %s: %v", code, http.StatusText(code), err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"os"
@@ -247,14 +248,18 @@ func (s *Server) logEnd(req *cgi.Request, e cgi.Exit) {
 	if req.Confine.Limited() && e.Killed == "" { // what a script that ran out of something does is not to be foreseen
 		log = log.With("limits", req.Confine.Limits.String())
 	}
+	how := slog.Int("status", e.Code)
+	if e.Signal != "" {
+		how = slog.String("signal", e.Signal)
+	}
 	switch {
 	case e.Killed != "":
-		log.Info("script was ended", "why", e.Killed, "signal", e.Signal, "status", e.Code)
+		log.Info("script was ended", "why", e.Killed, how)
 	case e.Limit != "":
-		log.Warn("script was ended by a limit", "limit", e.Limit, "signal", e.Signal, "status", e.Code)
+		log.Warn("script was ended by a limit", "limit", e.Limit, how)
 	case e.Signal != "":
-		log.Warn("script was killed by a signal", "signal", e.Signal)
+		log.Warn("script was killed by a signal", how)
 	default:
-		log.Info("script ended with an exit status", "status", e.Code)
+		log.Info("script ended with an exit status", how)
 	}
 }

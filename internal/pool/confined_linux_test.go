@@ -187,7 +187,7 @@ func TestOnlyTheUserCanReachTheScriptsSocket(t *testing.T) {
 	connect := func(uid uint32) string {
 		cmd := exec.Command("/usr/bin/perl", "-MSocket", "-e",
 			`socket S, AF_UNIX, SOCK_STREAM, 0; print connect(S, pack_sockaddr_un(shift)) ? "connected " : "$! ";
-			 print defined(sysread S, $b, 1) ? "end" : "answer" if fileno S; opendir D, shift or print " hidden"`, path, s.Set.dir)
+			 print defined(sysread S, $b, 1) ? "end" : "answer" if fileno S; opendir D, shift or print " hidden"`, path, s.Set.dir.path)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: 61245}}
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err)
@@ -322,6 +322,40 @@ func TestAUsersLimitOfProcessesMakesRequestsWait(t *testing.T) {
 			assert.Equal(t, Ready, s.status().State)
 		})
 	}
+}
+
+func TestAScriptThatItsUserMayReadButNotExecuteIsNotMadeWarm(t *testing.T) {
+	needsRoot(t)
+	for _, limits := range []confine.Limits{{}, {Files: 200}} {
+		s := openSite(t)
+		c := confined{s, confine.New(stranger, limits), settings(cgi.ModeWarm)}
+		file := s.write("a.pl", hello)
+		require.NoError(t, os.Chmod(file, 0o744)) // root may
+		assert.ErrorIs(t, c.do(file).err, syscall.EACCES)
+		s.reaches(Broken)
+		assert.Contains(t, s.status().Why, "user stranger may not execute script "+file)
+		assert.ErrorIs(t, c.do(file).err, syscall.EACCES)
+	}
+}
+
+func TestAWarmParentThatTheLimitOfProcessesRefusesNamesIt(t *testing.T) {
+	needsRoot(t)
+	s := openSite(t)
+	u := &confine.User{Name: "one", UID: 61296, GID: 61290}
+	other := exec.Command("sleep", "60")
+	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: u.UID, Gid: u.GID}}
+	require.NoError(t, other.Start())
+	defer func() {
+		other.Process.Kill()
+		other.Wait()
+	}()
+	c := confined{s, confine.New(u, confine.Limits{Processes: 1}), settings(cgi.ModeWarm)}
+	file := s.write("a.pl", hello)
+	assert.ErrorContains(t, c.do(file).err, "its user has as many as the limit allows: processes 1")
+	s.eventually("it says why it is not warm", func() bool {
+		return strings.Contains(s.status().Why, "(its user has as many as the limit allows: processes 1)")
+	})
+	assert.Equal(t, 1, strings.Count(s.status().Why, "limit allows"), "once")
 }
 
 // processesOf counts the threads of a user.

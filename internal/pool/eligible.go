@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"strings"
 
@@ -32,4 +33,19 @@ func eligible(sc *cgi.Script, w *cgi.Workers) (*runner.Program, error) {
 		return runner.Foreign(w.Runner, sc.File, sc.Interpreter)
 	}
 	return runner.Find(sc.File, sc.Interpreter)
+}
+
+// Explain says how a script would be run: its mode, or spawn and why. Nothing is started, so
+// what only loading it can tell is not known.
+func Explain(sc *cgi.Script, w *cgi.Workers) string {
+	if w == nil || w.Mode == cgi.ModeSpawn {
+		return string(cgi.ModeSpawn)
+	}
+	if _, err := eligible(sc, w); err != nil {
+		return fmt.Sprintf("%s, not %s: %v", cgi.ModeSpawn, w.Mode, err)
+	}
+	if w.Mode == cgi.ModeAuto && optsIn(sc.File) {
+		return fmt.Sprintf("%s: %s, as its comment says", w.Mode, cgi.ModeReuse)
+	}
+	return string(w.Mode)
 }

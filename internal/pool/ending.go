@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"warmcgi/internal/cgi"
 )
@@ -12,7 +13,9 @@ import (
 // loadFailed: the runner or the shim could not load the script.
 func (g *generation) loadFailed(why string) {
 	why = strings.ReplaceAll(why, runnersFile, g.p.script.File)
-	if last := g.p.lastLineOf(g); last != "" && !strings.Contains(why, last) {
+	why = strings.TrimSpace(why)
+	last := strings.TrimSpace(strings.TrimPrefix(g.p.lastLineOf(g), "shim: "))
+	if strings.ContainsFunc(last, unicode.IsLetter) && !strings.Contains(why, last) { // no mere ^ below a line
 		why += ": " + last
 	}
 	g.fail(why)

@@ -24,6 +24,7 @@ func (s *Set) keep() {
 			}
 			if n%10 == 0 {
 				s.fit()
+				s.makeRoom(now)
 			}
 			s.drop(now)
 		}
@@ -139,15 +140,7 @@ func (s *Set) fit() {
 		sum += p.memory()
 	}
 	for sum > s.c.Memory {
-		var oldest *Pool
-		var when time.Time
-		for _, p := range all {
-			p.mu.Lock()
-			if p.gen != nil && p.gen.busy == 0 && (oldest == nil || p.lastUse.Before(when)) {
-				oldest, when = p, p.lastUse
-			}
-			p.mu.Unlock()
-		}
+		oldest := leastRecent(all)
 		if oldest == nil {
 			return
 		}
@@ -158,6 +151,19 @@ func (s *Set) fit() {
 		}
 		oldest.mu.Unlock()
 	}
+}
+
+// leastRecent is the warm script that was not asked for the longest; nil where all are busy.
+func leastRecent(all []*Pool) (oldest *Pool) {
+	var when time.Time
+	for _, p := range all {
+		p.mu.Lock()
+		if p.gen != nil && p.gen.busy == 0 && (oldest == nil || p.lastUse.Before(when)) {
+			oldest, when = p, p.lastUse
+		}
+		p.mu.Unlock()
+	}
+	return oldest
 }
 
 // drop forgets pools that nobody has used for long.

@@ -33,7 +33,7 @@ func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generatio
 	if err != nil {
 		return nil, err
 	}
-	if g.dir, err = os.MkdirTemp(p.set.dir, "s"); err != nil {
+	if g.dir, err = os.MkdirTemp(p.set.dir.path, "s"); err != nil {
 		return nil, err
 	}
 	if g.ln, err = p.listen(g.dir); err != nil {
@@ -95,7 +95,8 @@ func (g *generation) order() error {
 	p := g.p
 	o := shim.Order{
 		Version: shim.Version, Script: p.script.File, Dir: p.script.Dir, Mode: string(g.mode),
-		Argv: p.program.Argv, Runner: p.settings.Runner, Env: p.env,
+		Executable: p.script.Interpreter == "" && p.settings.Runner == "",
+		Argv:       p.program.Argv, Runner: p.settings.Runner, Env: p.env,
 		Confine: p.confine, Gateway: os.Getpid(), Socket: filepath.Join(g.dir, "s"),
 	}
 	if p.program.Language != nil {

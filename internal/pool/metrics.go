@@ -53,7 +53,7 @@ func newMetrics(s *Set) *metrics {
 		}, []string{"script"}),
 		workers: prometheus.NewDesc("warmcgi_workers", "Workers, by script and state.", []string{"script", "state"}, nil),
 		memory:  prometheus.NewDesc("warmcgi_parent_memory_bytes", "Memory (PSS) of a script's warm parent.", []string{"script"}, nil),
-		state:   prometheus.NewDesc("warmcgi_script_state", "1 for the state that a script's pool is in.", []string{"script", "state", "mode"}, nil),
+		state:   prometheus.NewDesc("warmcgi_script_state", "1 for the state that a script is in (cold, loading, ready, unsafe, broken, no runner) and the mode in which it is answered.", []string{"script", "state", "mode"}, nil),
 		answers: prometheus.NewDesc("warmcgi_script_answers_total", "Requests answered, by script and mode.", []string{"script", "mode"}, nil),
 		forks:   prometheus.NewDesc("warmcgi_worker_forks_total", "Workers forked.", []string{"script"}, nil),
 		waiting: prometheus.NewDesc("warmcgi_worker_queue_depth", "Requests that wait for a worker.", []string{"script"}, nil),

@@ -213,14 +213,19 @@ func (p *Pool) loadLocked() {
 	if p.ceiling == cgi.ModeSpawn { // demoted, but that was a while ago
 		p.resetCeiling()
 	}
+	if !p.takeDescriptors() {
+		return // the next request asks again
+	}
 	if p.gen == nil {
 		p.state, p.why = Loading, "its warm parent loads it"
 	}
 	if !p.set.loading.TryAcquire(1) {
+		p.giveDescriptors()
 		return // others load; the next request asks again
 	}
 	g, err := p.newGeneration(p.ceiling, p.usefulHints())
 	if err != nil {
+		p.giveDescriptors()
 		p.set.loading.Release(1)
 		p.brokenLocked(nil, err.Error())
 		return
@@ -231,5 +236,6 @@ func (p *Pool) loadLocked() {
 		g.run()
 		timer.Stop()
 		p.forget(g)
+		p.giveDescriptors()
 	}()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -28,6 +27,9 @@ type Config struct {
 	// Memory is the most that warm parents and workers may use together, in octets
 	// (proportional set size); 0 is half of the machine's.
 	Memory int64
+	// Descriptors is how many of the gateway's open files warm scripts may take; 0 is half of
+	// its limit.
+	Descriptors int64
 	// Processors is how many the machine has.
 	Processors int
 	// Log gets what happens; nil is [slog.Default].
@@ -43,11 +45,13 @@ type Config struct {
 // Set is the pools of all scripts: a [cgi.Backend].
 type Set struct {
 	c       Config
-	dir     string
+	dir     *folder
 	metrics *metrics
 	loading *semaphore.Weighted // warm parents that load at once
 	stop    chan struct{}
 	stopped chan struct{}
+
+	descriptors descriptors
 
 	mu     sync.Mutex
 	pools  map[key]*Pool
@@ -94,15 +98,19 @@ func New(c Config) (*Set, error) {
 			log.Warn("script wrote to standard error", "id", req.ID, "script", req.Script.Name, "line", line)
 		}
 	}
-	dir, err := os.MkdirTemp(c.Dir, "warmcgi-")
+	if c.Descriptors == 0 {
+		c.Descriptors = halfOfTheLimit()
+	}
+	dir, err := newFolder(c.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("folder for the scripts' sockets: %w", err)
+		return nil, err
 	}
 	s := &Set{
 		c: c, dir: dir, loading: semaphore.NewWeighted(int64(max(2, c.Processors))),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 		pools: map[key]*Pool{}, no: map[key]*refusal{},
 	}
+	s.descriptors.most = c.Descriptors
 	s.metrics = newMetrics(s)
 	if c.Registerer != nil {
 		s.metrics.register(c.Registerer)
@@ -207,7 +215,7 @@ func (s *Set) Close(ctx context.Context) error {
 	for _, p := range s.all() {
 		left = append(left, p.close()...)
 	}
-	defer os.RemoveAll(s.dir)
+	defer s.dir.remove()
 	for i, g := range left {
 		select {
 		case <-g.left:

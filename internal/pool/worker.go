@@ -70,6 +70,7 @@ func (g *generation) acceptAll() {
 	if err != nil {
 		return
 	}
+	var told time.Time
 	for {
 		var fd, pid int
 		var uid uint32
@@ -89,7 +90,10 @@ func (g *generation) acceptAll() {
 			}
 			g.connected(fd, pid)
 		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
-			g.p.set.c.Log.Error("can't accept a worker's connection", "script", g.p.script.Name, "err", aerr)
+			if time.Since(told) > time.Minute { // it may last
+				told = time.Now()
+				g.p.set.c.Log.Error("can't accept a worker's connection", "script", g.p.script.Name, "err", aerr)
+			}
 			time.Sleep(20 * time.Millisecond)
 		}
 	}

@@ -93,9 +93,12 @@ sub failed {
 sub preload {
     for my $m (@PRELOAD) {
         (my $file = $m) =~ s{::}{/}g;
-        $file =~ /^([\w.\/+-]+)\z/ or failed("preload: $m is no module's name");
+        $file =~ /^([\w.\/+-]+)\z/ or failed("preload $m: it is no module's name");
         $file = $1 =~ /\.p[lm]\z/ ? $1 : "$1.pm";
-        eval { package main; require $file; 1 } or failed("preload: $m: $@");
+        next if eval { package main; require $file; 1 };
+        my $why = "$@";
+        $why =~ s/ at [^\n]* line \d+\.\n\z//; # this one, which is none of the script's
+        failed("preload $m: $why");
     }
 }
 

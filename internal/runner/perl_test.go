@@ -142,7 +142,8 @@ func TestPerlRunnerLoadsWhatTheRouteNames(t *testing.T) {
 	assert.Equal(t, "there", p.ask(t, request{}).out)
 	p = start(t, perlScript(t, "", "print 1"), setup{preload: []string{"No::Such"}})
 	p.outcome(t)
-	assert.Contains(t, p.failed, "preload: No::Such: Can't locate No/Such.pm")
+	assert.Contains(t, p.failed, "preload No::Such: Can't locate No/Such.pm")
+	assert.NotContains(t, p.failed, " line ", "it is no line of the script")
 }
 
 const perlRandom = `use File::Temp 'tempfile'; my ($h, $n) = tempfile(UNLINK => 1); print rand(), " ", $n =~ m{([^/]+)$}, " ", join '', map int rand 10, 1 .. 20`

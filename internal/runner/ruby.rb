@@ -184,13 +184,21 @@ module WarmCGI
       nil
     end
 
+    # syntax is what is wrong with a script, and in which line. Of the main program Ruby says that to standard error only.
+    def syntax(error)
+      return error.message unless error.message == 'compile error'
+
+      release_warnings
+      @warnings.to_s.b[/^.+:\d+: .+$/n] || error.message
+    end
+
     FORKS = 200 # until the warm parent collects its own garbage
 
     # ended is the last at_exit handler of all.
     def ended
       e = $!
       if Process.pid == @parent && !@worker
-        fail_with("#{e.class}: #{e.message}") if !@loaded && e.is_a?(SyntaxError)
+        fail_with("#{e.class}: #{syntax(e)}") if !@loaded && e.is_a?(SyntaxError)
         loaded # nothing of it could be seen so far
       end
       return unless Process.pid == @worker

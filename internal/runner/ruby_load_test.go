@@ -75,6 +75,7 @@ func TestRubyScriptThatCannotBeParsedFails(t *testing.T) {
 		p := start(t, write(t, "s.rb", "#!/usr/bin/ruby\nputs (1 +\n"), setup{mode: mode})
 		p.outcome(t)
 		assert.Contains(t, p.failed, "SyntaxError")
+		assert.Regexp(t, `:2: syntax error, .`, p.failed, "it says where")
 	}
 }
 

@@ -76,8 +76,14 @@ func interpreterLine(script string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("%w: it has no #! line", ErrNoRunner)
 	}
-	if line = strings.Trim(line, " \t"); line == "" || !whole || strings.HasSuffix(line, "\r") {
-		return "", fmt.Errorf("%w: its #! line is broken", ErrNoRunner)
+	line = strings.Trim(line, " \t")
+	switch {
+	case strings.HasSuffix(line, "\r"):
+		return "", fmt.Errorf("%w: its #! line ends in CRLF, as if written on Windows", ErrNoRunner)
+	case line == "":
+		return "", fmt.Errorf("%w: its #! line names no interpreter", ErrNoRunner)
+	case !whole:
+		return "", fmt.Errorf("%w: its #! line is longer than %d octets, or has no end", ErrNoRunner, maxInterpreterLine)
 	}
 	return line, nil
 }

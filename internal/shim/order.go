@@ -14,7 +14,7 @@ import (
 )
 
 // Version is that of the order; both ends must be of one.
-const Version = 2
+const Version = 3
 
 // Control is the descriptor of the control socket, in the shim and in the warm parent.
 const Control = 3
@@ -25,6 +25,8 @@ type Order struct {
 	Version int
 	// Script is the script's file, Dir its working directory, Mode spawn, warm or reuse.
 	Script, Dir, Mode string
+	// Executable: the script must be, as nothing but its #! line says what runs it.
+	Executable bool
 	// Argv is the interpreter's command, up to where the script would stand; in mode spawn
 	// it is the whole command.
 	Argv []string

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"warmcgi/internal/confine"
 	"warmcgi/internal/runner"
 )
@@ -55,6 +57,9 @@ func run(o *Order, control *os.File) error {
 	if err := be(); err != nil {
 		return err
 	}
+	if err := executable(o); err != nil {
+		return err
+	}
 	text, err := textOf(o)
 	if err != nil {
 		return fmt.Errorf("script %s: %w", o.Script, err)
@@ -74,6 +79,9 @@ func run(o *Order, control *os.File) error {
 	} else if err = errors.Join(place(fd), confine.DieWith(o.Gateway, deathSignal)); err == nil {
 		err = syscall.Exec(argv[0], argv, o.Env)
 	}
+	if errors.Is(err, syscall.EAGAIN) && o.Confine.Limited() && o.Confine.Limits.Processes > 0 {
+		err = fmt.Errorf("%w (its user has as many as the limit allows: %s)", err, o.Confine.Describe(confine.Processes))
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.executes(), err)
 	}
@@ -85,6 +93,21 @@ const runnerFD = 4
 
 // deathSignal: a warm parent that is told so ends its workers first.
 const deathSignal = syscall.SIGTERM
+
+// executable: an interpreter would read what the user may not execute, and plain CGI does not run.
+func executable(o *Order) error {
+	if !o.Executable {
+		return nil
+	}
+	err := unix.Faccessat(unix.AT_FDCWD, o.Script, unix.X_OK, unix.AT_EACCESS)
+	if err == unix.EACCES && o.Confine.RunsAs() != nil {
+		return fmt.Errorf("user %s may not execute script %s: %w", o.Confine.User.Name, o.Script, err)
+	}
+	if err == unix.EACCES {
+		return fmt.Errorf("script %s may not be executed: %w", o.Script, err)
+	}
+	return nil // what else is wrong shows as it is read
+}
 
 // reachable: workers will have to connect.
 func reachable(o *Order) error {
