@@ -63,7 +63,9 @@ func Explain(c *config.Config, r *http.Request) (*Explanation, error) {
 	}
 	switch {
 	case e.Script != nil:
-		e.Mode = pool.Explain(&e.Script.Script, e.Script.Workers)
+		if e.Mode = x.mode; x.mode != string(cgi.ModeFastCGI) {
+			e.Mode = pool.Explain(&e.Script.Script, e.Script.Workers)
+		}
 	case err != nil:
 		code, _ := statusOf(err)
 		e.Answer = fmt.Sprintf("%d %s: %v", code, http.StatusText(code), err)

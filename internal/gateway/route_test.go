@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -449,4 +450,16 @@ func TestASiteWithoutARouteForItAnswers404(t *testing.T) {
 func http1(t testing.TB, text string) *answer {
 	t.Helper()
 	return newReader(t, text).answer("GET")
+}
+
+func TestExplainKnowsPHP(t *testing.T) {
+	s := newSite(t)
+	s.write("www/x.php", "<?php")
+	c := s.config("routes:\n  - {path: /, php: {root: www, fastcgi: {servers: ['unix:fpm.sock']}}, env: {A: b}}\n")
+	e, err := Explain(c, httptest.NewRequest("GET", "/x.php/info?q", nil))
+	require.NoError(t, err)
+	assert.Equal(t, "fastcgi", e.Mode)
+	assert.Equal(t, []string{"A=b"}, e.Script.Env)
+	assert.Contains(t, e.Script.Vars, "SCRIPT_FILENAME="+s.path("www/x.php"))
+	assert.Contains(t, e.Script.Vars, "PATH_INFO=/info")
 }
