@@ -55,6 +55,12 @@ func (p *Pool) ready(g *generation) {
 		return
 	}
 	g.doneLoadingLocked()
+	if settled {
+		p.torn = 0
+	} else if p.torn++; p.torn > maxTorn { // also if it is unsafe: it would be loaded anew for ever
+		p.brokenLocked(g, "a file that it loads is written each time it is loaded")
+		return
+	}
 	switch {
 	case g.unsafe != "":
 		p.unsafeLocked(g, g.unsafe)
@@ -63,16 +69,12 @@ func (p *Pool) ready(g *generation) {
 		p.unsafeLocked(g, why)
 		return
 	case !settled:
-		if p.torn++; p.torn > maxTorn {
-			p.brokenLocked(g, "a file that it loads is written each time it is loaded")
-			return
-		}
 		p.retireLocked(g)
 		p.loadLocked()
 		return
 	}
 	p.retireLocked(p.gen)
-	p.gen, p.failures, p.torn = g, 0, 0
+	p.gen, p.failures = g, 0
 	g.readyAt = time.Now()
 	p.state, p.why = Ready, p.demoted
 	g.pss = p.memoryOf(g.pid())
@@ -128,7 +130,7 @@ func (p *Pool) captured(g *generation, name string) {
 	}
 	p.retireLocked(g)
 	g.doneLoadingLocked()
-	p.demoteLocked(g, "captured", "a named sub captures "+name+" of the file: it would keep its first value")
+	p.demoteLocked(g, "captured", "a named sub or BEGIN block captures "+name+" of the file: its first value would stay, or be lost")
 }
 
 // broken: the warm parent failed.

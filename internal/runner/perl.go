@@ -15,6 +15,9 @@ var perlMain string
 //go:embed perl_load.pl
 var perlLoad string
 
+//go:embed perl_rehearsal.pl
+var perlRehearsal string
+
 //go:embed perl_objects.pl
 var perlObjects string
 
@@ -48,7 +51,7 @@ func perlText(script, mode string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	runner := perlMain + perlLoad + perlObjects
+	runner := perlMain + perlLoad + perlRehearsal + perlObjects
 	if mode == "reuse" {
 		runner += perlReuse
 	}

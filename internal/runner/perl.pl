@@ -3,7 +3,8 @@
 # script's own source, which so remains the main program: perl compiles it as ever, and
 # the INIT block that was registered here, before any other, runs when that is done.
 # There the warm parent forks. A child returns from the INIT block into the script.
-# perl_load.pl, perl_objects.pl and, for mode reuse, perl_reuse.pl follow in the same block.
+# perl_load.pl, perl_rehearsal.pl, perl_objects.pl and, for mode reuse, perl_reuse.pl
+# follow in the same block.
 package WarmCGI;
 use strict;
 
@@ -276,6 +277,7 @@ sub leave {
 sub start {
     delete $main::{'POSIX::'} if $POSIX;
     order();
+    rehearsal();
     keep_errors();
     my $seed = srand;
     @RANDOM = (rand, rand);
@@ -286,6 +288,7 @@ sub start {
 
 # loaded is what the INIT block does.
 sub loaded {
+    rehearsed() if $TELL;
     load_late();
     unwatch_env();
     each_stash(\&keep_data);

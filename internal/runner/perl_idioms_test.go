@@ -22,6 +22,7 @@ var perlIdioms = []perlCase{
 	{name: "ends in pod", text: "print \"code\\n\";\n\n=head1 NAME\n\nThe name\n\n__END__\n\nnot an end"},
 	{name: "goes on after pod with an end in it", text: "print \"one\\n\";\n\n=pod\n\n__END__\n\n=cut\n\nprint \"two\\n\";\n"},
 	{name: "has an end with words behind it", text: "print \"code\\n\";\n__END__ of the code\nthis is } no code"},
+	{name: "has an end, and the switch -w", line: "-w", text: "print \"code\\n\";\n__END__\nnotes"},
 	{name: "has an end in a string", notReuse: true, text: "my $s = '\n__END__\n'; print length $s;"},
 	{name: "has lines that end in CR LF", text: "print \"a\\n\";\r\nmy $x = 'b';\r\nif ($x) {\r\n  print \"$x\\n\";\r\n}\r\nprint \"two\r\nlines\";\r\nprint <<E;\r\nhere\r\nE\r\nprint __LINE__;\r\n__END__\r\n}\r\n"},
 	{name: "ends with control Z", text: "print \"dos\\n\";\n\x1a", notReuse: true},

@@ -124,7 +124,7 @@ sub looks_back {
     sysread $h, my $text, 1 << 24;
     $text =~ s/^__(?:END|DATA)__.*|^=[a-zA-Z].*?(?:^=cut\b.*?$|\z)|^\s*#.*?$//gms;
     return 1 if $text =~ /[\$\@%&*](?:main)?::\w|\bpackage\s+main\b/;
-    return !in_library($file) && $text =~ /\|\|=|\/\/=|\b(?:defined|exists|ENV|ARGV|caller|time|localtime|gmtime|getcwd|cwd)\b|\$0/;
+    return !in_library($file) && $text =~ /\|\|=|\/\/=|\b(?:defined|exists|ENV|ARGV|caller|time|localtime|gmtime|getcwd|cwd|open|sysopen|opendir|qx)\b|`|\$[0\$]/;
 }
 
 sub in_library { my $file = shift; return scalar grep { index($file, "$_/") == 0 } @LIBRARY }
@@ -136,6 +136,7 @@ sub report {
         my $file = file_of($name);
         say_line('file', word($file)) if -e $file;
     }
+    ask_rehearsal();
     for (0 .. 2) {
         say_line('unsafe', word('replaces standard ' . (qw(input output error))[$_] . ' while it is loaded')) if $STANDARD[$_] ne identity($_);
     }

@@ -23,8 +23,8 @@ BEGIN { *CORE::GLOBAL::exit = sub (;$) { unshift @_, 0 if !@_; goto &exit_reques
 # left_loop: the script has said last where there is no loop but ours.
 sub left_loop { die qq{Can't "last" outside a loop block.\n} }
 
-# captured lists the lexicals of the main program that named subs and END blocks see:
-# they would see those of the first request for ever.
+# captured lists the lexicals of the main program that named subs and END blocks see, as
+# they would see those of the first request for ever, and those that BEGIN has set.
 require B;
 
 sub captured {
@@ -41,7 +41,21 @@ sub captured {
             $names{$text} = 1 if defined $text && $text =~ /^[\$\@%]\w/;
         }
     }
+    my $pads = B::main_cv()->PADLIST;
+    my @values = $pads->ARRAYelt(1)->ARRAY;
+    my $i = -1;
+    for my $name ($pads->ARRAYelt(0)->ARRAY) {
+        my $value = $values[++$i];
+        next if !$name->can('PV') || ($name->PV // '') !~ /^[\$\@%]\w/ || $name->FLAGS & $our || !$value;
+        $names{$name->PV} = 1 if is_set($value->object_2svref);
+    }
     return sort keys %names;
+}
+
+# is_set: a variable that BEGIN has given a value would be as new after the first request.
+sub is_set {
+    my $ref = shift;
+    return ref $ref eq 'ARRAY' ? @$ref > 0 : ref $ref eq 'HASH' ? %$ref > 0 : defined $$ref;
 }
 
 sub subs_of_script {
@@ -243,4 +257,5 @@ sub data_at {
     no strict 'refs';
     my $layers = (caller 0)[8] & 0x00800000 ? ':utf8' : '';    # HINT_UTF8
     push @DATA, [\*{"${package}::DATA"}, $SCRIPT, $at, $layers];
+    \*{"${package}::DATA"};    # -w warns of names that are used only once
 }

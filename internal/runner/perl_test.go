@@ -95,6 +95,8 @@ func TestPerlScriptInReuseNamesItsCapturedLexicals(t *testing.T) {
 		{"my $x = 1; END { print $x }", []string{"$x"}},
 		{"our $y = 1; my $x = 2; sub f { my $x = shift; return $x + $y } print f($x);", nil},
 		{"my $x = 2; my $f = sub { $x++ }; print $f->();", nil},
+		{"my %conf; BEGIN { %conf = (a => 1) } my @none; my ($x, $y); BEGIN { $y = 1 } print $conf{a};", []string{"$y", "%conf"}},
+		{"our @list; BEGIN { @list = 1 } my $x; { my @in = 1; } for my $i (@list) { $x .= $i } print $x;", nil},
 		{"package Other; my $z; sub f { $z } package main; Other::f();", []string{"$z"}},
 	} {
 		p := start(t, perlScript(t, "", c.text), setup{mode: "reuse"})

@@ -81,6 +81,7 @@ class Reuse:
         """Destroys what the script has made."""
         io = sys.modules.get('io')
         shut()
+        put_in_order()
         self.worker.script.main = None
         # A file in a cycle would be written or closed while another request uses its descriptor. What is younger than
         # the request is collected; all is where an old generation may have got some of it.

@@ -326,6 +326,15 @@ if os.fork() == 0:
 os.wait()
 g = os.popen("sleep 0.1; cat %s" % name)
 print(open(name).read() in ("text", ""))`},
+	{name: "leaves a file open in a cycle", text: `
+import os
+class Board:
+    def __init__(self):
+        self.file = open(os.dup(1), "w")
+    def __del__(self):
+        self.file.write("its end\n")
+board = Board()
+board.file.write("line\n")`},
 	{name: "removes its temporary files", text: `
 import tempfile, os
 d = tempfile.TemporaryDirectory()

@@ -150,6 +150,7 @@ class Worker:
         """Python destroys everything. Here it is what the script has made: that is what can be seen, or has something
         to write, and the rest would only cost time."""
         shut()
+        put_in_order()
         self.script.main = self.script.code = None
         gc.collect()
         # What is left of the script's is held by modules. The youngest come first: a file before its buffer.
@@ -306,6 +307,12 @@ def flush_all():
     except BaseException:
         ok = False
     return ok
+
+
+def put_in_order():
+    """As Python does: a collection puts what it finds alive in the order in which it is reached, a file before its buffer
+    and that before its descriptor. The next one, which finds them dead, ends them in that order, or data would be lost."""
+    gc.collect(0)
 
 
 def strip(err, frames=1):

@@ -167,6 +167,7 @@ module WarmCGI
         open_data
         @constants << :DATA
       end
+      @errors = STDERR.fcntl(1030, 100) # F_DUPFD_CLOEXEC
       @number = lowest
       @lineno = ARGF.lineno
       @states += settings
@@ -319,8 +320,17 @@ module WarmCGI
       left << 'children' unless reaped?
       forget_names
       close_files if (now = lowest) != @number
+      restore_errors
       left << 'descriptors' if (now && lowest != @number) || [STDIN, STDOUT, STDERR].any?(&:closed?)
       left.empty? ? '-' : left.join(',')
+    end
+
+    # restore_errors: $stderr.reopen($stdout) would keep the request's connection.
+    def restore_errors
+      return if STDERR.closed?
+
+      syscall(SYS_DUP3, @errors, 2, 0)
+      STDERR.sync = true
     end
 
     # restore_path leaves the folders of gems that are in use now.

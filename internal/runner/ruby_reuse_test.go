@@ -147,6 +147,16 @@ func TestRubyReusedWorkerIsClean(t *testing.T) {
 	assert.Equal(t, 0, again.code)
 }
 
+func TestRubyReusedWorkerThatMergedItsErrorsHasThemAgain(t *testing.T) {
+	p := start(t, write(t, "merge.rb", "#!/usr/bin/ruby\n$stderr.reopen($stdout) if ENV['QUERY_STRING'] == 'merge'\nSTDERR.puts 'err'\nputs 'out'\n"), setup{mode: "reuse", env: utf8Ruby})
+	p.ready(t)
+	merged := p.ask(t, request{vars: []string{"QUERY_STRING=merge"}})
+	assert.Equal(t, []string{"out\nerr\n", "", "-"}, []string{merged.out, merged.stderr, merged.left})
+	a := p.ask(t, request{})
+	assert.Equal(t, merged.pid, a.pid)
+	assert.Equal(t, []string{"out\n", "err\n"}, []string{a.out, a.stderr})
+}
+
 func TestRubyReusedWorkerHasItsOwnRandomNumbers(t *testing.T) {
 	script := write(t, "random.rb", "#!/usr/bin/ruby\nrequire 'securerandom'\nprint [rand, Random.rand, [1, 2, 3].shuffle, SecureRandom.hex, Random.new.rand]\nsrand(42)\n")
 	for _, mode := range []string{"warm", "reuse"} {

@@ -360,6 +360,9 @@ STDERR.puts File.read("f")`},
 	{name: "merges standard error", text: `
 $stderr.reopen($stdout)
 puts "out"; $stdout.flush; warn "err"; raise "merged"`},
+	{name: "merges standard error with what is in its buffers", text: `
+$stderr.reopen($stdout)
+STDERR.puts "err"; puts "out"; STDERR.print "more"; puts "end"`},
 	{name: "puts a file in the place of descriptor 3", not: true, text: `
 STDOUT.sync = true
 IO.for_fd(3).close rescue nil

@@ -171,7 +171,7 @@ module WarmCGI
     def finish
       $VERBOSE = nil # syscall warns
       if @shares || lowest != @number
-        ObjectSpace.each_object(IO) do |io|
+        ObjectSpace.each_object(IO).to_a.reverse_each do |io| # the order of Ruby's own end
           io.flush unless io.closed?
         rescue SystemCallError, IOError
           nil

@@ -53,10 +53,19 @@ func Find(script, interpreter string) (*Program, error) {
 	} else {
 		p.Argv = words
 	}
-	if p.Language = languageOf(words[0]); p.Language == nil {
+	if p.Language = languageOf(strings.TrimSuffix(words[0], "\r")); p.Language == nil {
 		return nil, fmt.Errorf("%w: it runs by %s", ErrNoRunner, words[0])
 	}
+	if strings.HasSuffix(p.Argv[len(p.Argv)-1], "\r") && !p.Language.takesCR(words[1:], p.Argv) {
+		return nil, fmt.Errorf("%w: its #! line ends in CRLF, as if written on Windows", ErrNoRunner)
+	}
 	return p, p.Language.keeps(words[1:])
+}
+
+// takesCR reports whether the interpreter runs by a #! line of a file with DOS line ends. Only as part of an argument
+// can it: perl takes it for the end of its switches, and env -S for a blank. (Ruby would warn.)
+func (l *Language) takesCR(switches, argv []string) bool {
+	return len(argv) > 1 && (l.Name == "perl" && len(switches) > 0 || l.Name != "ruby" && strings.HasPrefix(argv[1], "-S"))
 }
 
 // interpreterLine is what stands behind #!.
@@ -76,10 +85,7 @@ func interpreterLine(script string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("%w: it has no #! line", ErrNoRunner)
 	}
-	line = strings.Trim(line, " \t")
-	switch {
-	case strings.HasSuffix(line, "\r"):
-		return "", fmt.Errorf("%w: its #! line ends in CRLF, as if written on Windows", ErrNoRunner)
+	switch line = strings.Trim(line, " 	"); {
 	case line == "":
 		return "", fmt.Errorf("%w: its #! line names no interpreter", ErrNoRunner)
 	case !whole:
