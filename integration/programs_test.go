@@ -35,6 +35,7 @@ var programs = map[string]program{
 	"gitweb":           {pkg: "gitweb", names: []string{gitwebCGI}},
 	"hgweb":            {pkg: "mercurial", names: []string{"hg"}},
 	"HTML::Template":   {pkg: "libhtml-template-perl", check: []string{"/usr/bin/perl", "-MHTML::Template", "-e1"}},
+	"libfcgi":          {pkg: "libfcgi-dev", check: []string{"gcc", "-E", "-include", "fcgi_stdio.h", "-x", "c", "/dev/null", "-o", "/dev/null"}},
 	"lighttpd":         {pkg: "lighttpd", names: []string{"/usr/sbin/lighttpd"}},
 	"lxml":             {pkg: "python3-lxml", check: python3Has("lxml")},
 	"nginx":            {pkg: "nginx-light", names: []string{"/usr/sbin/nginx"}},
@@ -42,6 +43,7 @@ var programs = map[string]program{
 	"openssl":          {pkg: "openssl", names: []string{"/usr/bin/openssl"}},
 	"perl":             {pkg: "perl", names: []string{"/usr/bin/perl"}},
 	"php-cgi":          {pkg: "php-cgi", names: []string{"/usr/bin/php-cgi"}},
+	"php-fpm":          {pkg: "php-fpm", names: []string{"/usr/sbin/php-fpm8.2", "/usr/sbin/php-fpm8.4", "/usr/sbin/php-fpm"}},
 	"pil":              {pkg: "python3-pil", check: python3Has("PIL")},
 	"Plack":            {pkg: "libplack-perl", check: []string{"/usr/bin/perl", "-MPlack", "-e1"}},
 	"python3":          {pkg: "python3", names: []string{"/usr/bin/python3"}},
@@ -65,6 +67,16 @@ func (p program) missing() bool {
 		}
 	}
 	return true
+}
+
+// path is the first of its names that is there.
+func (p program) path() string {
+	for _, n := range p.names {
+		if path, err := exec.LookPath(n); err == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 // needs skips the test where a program is missing, and says how to get it. In CI a

@@ -101,16 +101,6 @@ func TestCheckAcceptsWhatCanBeServed(t *testing.T) {
 	assert.Contains(t, stdout, "is fine")
 }
 
-func TestWhatIsNotSupportedYetIsAnErrorToCheckAndARouteThatAnswers501(t *testing.T) {
-	warm := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, files: {root: .}}\n  - {path: /w/, php: {root: ., fastcgi: {servers: [\"a:1\"]}}}\n", 0o644)
-	status, _, stderr := gatewayCommand("check", warm)
-	assert.Equal(t, 1, status)
-	assert.Contains(t, stderr, "not supported in this version")
-	conf, err := loadConfig(warm)
-	require.NoError(t, err)
-	assert.NotEmpty(t, conf.Routes[1].Unsupported)
-}
-
 func TestTheManualAndTheSchemaArePrinted(t *testing.T) {
 	status, stdout, _ := gatewayCommand("config", "--reference")
 	assert.Zero(t, status)

@@ -38,9 +38,6 @@ func (c *serveCmd) Run(out io.Writer) error {
 		return err
 	}
 	log := newLog(conf.Log)
-	for _, w := range conf.Warnings {
-		log.Error("a route can't be served and answers 501", "why", w.Summary())
-	}
 	for _, n := range conf.Notes {
 		log.Warn("a key of the configuration may not do what it seems to", "why", n.Summary())
 	}
@@ -111,11 +108,8 @@ func (c *serveCmd) load(dir string) (*config.Config, error) {
 	return conf, nil
 }
 
-// loadConfig reads a file to serve it. A route that needs what this version does not
-// have answers 501.
-func loadConfig(file string) (*config.Config, error) {
-	return config.Load(file, config.Options{AllowUnsupported: true})
-}
+// loadConfig reads a file to serve it.
+func loadConfig(file string) (*config.Config, error) { return config.Load(file, config.Options{}) }
 
 // serve runs until SIGINT or SIGTERM; a second one does not wait. SIGUSR1 reopens
 // the logs.

@@ -7,6 +7,10 @@ import "errors"
 var (
 	// ErrStart: the program could not be started.
 	ErrStart = errors.New("can't be started")
+	// ErrUnreachable: there is no connection to the application.
+	ErrUnreachable = errors.New("can't be reached")
+	// ErrOverloaded: the application says that it has too much to do.
+	ErrOverloaded = errors.New("is overloaded")
 	// ErrLimit: a limit of the route ended the script. It comes with one of the next three.
 	ErrLimit = errors.New("over a limit")
 	// ErrNoOutput: the script ended without an answer.

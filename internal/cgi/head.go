@@ -31,6 +31,22 @@ func headEnd(b []byte) (fields, body int, ok bool) {
 	}
 }
 
+// ParseHead looks for the head of an answer at the beginning of b. n is its length, or 0
+// when it is not complete yet. Errors are of the kind [ErrBadHead].
+func ParseHead(b []byte) (res *Response, n int, err error) {
+	fields, body, ok := headEnd(b)
+	switch {
+	case !ok && len(b) >= MaxHead:
+		return nil, 0, fmt.Errorf("%w: longer than %d octets", ErrBadHead, MaxHead)
+	case !ok:
+		return nil, 0, nil
+	case fields == 0:
+		return nil, 0, fmt.Errorf("%w: it begins with an empty line", ErrBadHead)
+	}
+	res, err = parseHead(b[:fields])
+	return res, body, err
+}
+
 // parseHead reads the fields of a response head (RFC 3875 section 6.2). What could
 // break the framing of the HTTP answer, or smuggle a field into it, is an error:
 // such a script is broken, and an answer that says so is the safest.

@@ -23,6 +23,8 @@ type QueueLimits struct {
 type QueueConfig struct {
 	// MaxRunning is the most processes at once over all scripts.
 	MaxRunning int64
+	// OneLine has all scripts wait in one line: they are one application's.
+	OneLine bool
 	// Waiting is told how the number of waiting requests changes (+1, -1), and
 	// Waited how long a request has waited and how that ended (nil: it runs).
 	Waiting func(req *Request, delta int)
@@ -41,7 +43,7 @@ type Queue struct {
 	all  *semaphore.Weighted
 
 	mu      sync.Mutex
-	scripts map[string]*line // by file
+	scripts map[string]*line // by key
 }
 
 // line is the queue of one script; it exists while somebody is in it.
@@ -89,14 +91,22 @@ func (q *Queue) RoundTrip(ctx context.Context, req *Request) (*Response, error) 
 	return res, err
 }
 
+// key names a line.
+func (q *Queue) key(req *Request) string {
+	if q.c.OneLine {
+		return ""
+	}
+	return req.Script.File
+}
+
 // enter finds the script's line.
 func (q *Queue) enter(req *Request, lim QueueLimits) *line {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := q.scripts[req.Script.File]
+	l := q.scripts[q.key(req)]
 	if l == nil {
 		l = &line{sem: semaphore.NewWeighted(lim.Running)}
-		q.scripts[req.Script.File] = l
+		q.scripts[q.key(req)] = l
 	}
 	l.users++
 	return l
@@ -107,7 +117,7 @@ func (q *Queue) leave(req *Request, l *line) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if l.users--; l.users == 0 {
-		delete(q.scripts, req.Script.File)
+		delete(q.scripts, q.key(req))
 	}
 }
 

@@ -1,8 +1,6 @@
 package cgi
 
 import (
-	"bytes"
-	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -24,7 +22,7 @@ const (
 // Stderr turns a script's standard error into lines. Until it is drained it costs
 // nothing but the pipe: what a short script wrote is read when it has ended.
 type Stderr struct {
-	log lineLogger
+	log Lines
 
 	mu   sync.Mutex
 	fd   int           // -1 after close
@@ -54,7 +52,7 @@ func (s *Stderr) Follow(line func(string)) {
 func (s *Stderr) attach(line func(string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log = lineLogger{line: line}
+	s.log = Lines{line: line}
 }
 
 // drain reads in a goroutine, until the pipe's end, detach or close.
@@ -75,7 +73,7 @@ func (s *Stderr) drain() {
 		b := make([]byte, 4<<10)
 		for {
 			n, err := s.file.Read(b)
-			s.log.write(b[:n])
+			s.log.Write(b[:n])
 			if err != nil {
 				return
 			}
@@ -122,58 +120,8 @@ func (s *Stderr) rest(linger time.Duration) {
 		if n <= 0 { // its end, or EAGAIN: somebody else holds it open
 			break
 		}
-		s.log.write(b[:n])
+		s.log.Write(b[:n])
 		left -= n
 	}
-	s.log.end()
-}
-
-// lineLogger assembles lines, within bounds.
-type lineLogger struct {
-	line    func(string)
-	part    []byte
-	logged  int
-	dropped int
-}
-
-func (l *lineLogger) write(b []byte) {
-	for len(b) > 0 {
-		n := bytes.IndexByte(b, '\n')
-		if n < 0 {
-			l.add(b)
-			return
-		}
-		l.add(b[:n])
-		l.flush()
-		b = b[n+1:]
-	}
-}
-
-// add puts octets to the line; one that grows too long is logged in pieces.
-func (l *lineLogger) add(b []byte) {
-	for len(l.part)+len(b) > maxStderrLine {
-		n := maxStderrLine - len(l.part)
-		l.part = append(l.part, b[:n]...)
-		l.flush()
-		b = b[n:]
-	}
-	l.part = append(l.part, b...)
-}
-
-func (l *lineLogger) flush() {
-	l.part = bytes.TrimSuffix(l.part, []byte{'\r'})
-	if l.logged+len(l.part) > maxStderr {
-		l.dropped += len(l.part) + 1
-	} else if len(l.part) > 0 {
-		l.logged += len(l.part)
-		l.line(string(l.part))
-	}
-	l.part = l.part[:0]
-}
-
-func (l *lineLogger) end() {
-	l.flush()
-	if l.dropped > 0 {
-		l.line(fmt.Sprintf("(%d more octets were not logged: the limit is %d per request)", l.dropped, maxStderr))
-	}
+	s.log.End()
 }

@@ -34,11 +34,11 @@ func TestStandardErrorIsCutIntoLines(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var lines []string
-			l := lineLogger{line: func(s string) { lines = append(lines, s) }}
+			l := Lines{line: func(s string) { lines = append(lines, s) }}
 			for _, w := range test.writes {
-				l.write([]byte(w))
+				l.Write([]byte(w))
 			}
-			l.end()
+			l.End()
 			assert.Equal(t, test.lines, lines)
 		})
 	}
@@ -46,12 +46,12 @@ func TestStandardErrorIsCutIntoLines(t *testing.T) {
 
 func TestStandardErrorIsBounded(t *testing.T) {
 	var lines []string
-	l := lineLogger{line: func(s string) { lines = append(lines, s) }}
+	l := Lines{line: func(s string) { lines = append(lines, s) }}
 	line := strings.Repeat("x", 1023) + "\n"
 	for range 1024 {
-		l.write([]byte(line))
+		l.Write([]byte(line))
 	}
-	l.end()
+	l.End()
 	kept := maxStderr / 1023
 	require.Len(t, lines, kept+1)
 	assert.Equal(t, fmt.Sprintf("(%d more octets were not logged: the limit is %d per request)", (1024-kept)*1024, maxStderr), lines[kept])

@@ -7,10 +7,11 @@ type Mode string
 
 // The modes; the configuration has the same words.
 const (
-	ModeSpawn Mode = "spawn" // a new process per request
-	ModeWarm  Mode = "warm"  // a process per request, forked from one that has loaded the script
-	ModeReuse Mode = "reuse" // a process for many requests
-	ModeAuto  Mode = "auto"  // spawn, and warm for scripts that are asked for often
+	ModeFastCGI Mode = "fastcgi" // an application that is there answers
+	ModeSpawn   Mode = "spawn"   // a new process per request
+	ModeWarm    Mode = "warm"    // a process per request, forked from one that has loaded the script
+	ModeReuse   Mode = "reuse"   // a process for many requests
+	ModeAuto    Mode = "auto"    // spawn, and warm for scripts that are asked for often
 )
 
 // Workers says how the scripts of a route are kept warm. Scripts of different Workers

@@ -48,9 +48,6 @@ type Config struct {
 	// fastcgi door has scripts.
 	Routes []Route `yaml:"routes"`
 
-	// Warnings are the uses of features that are still to come, if Options.AllowUnsupported let them pass.
-	Warnings []*Error `yaml:"-"`
-
 	// Notes are what is no error, but may not do what it seems to.
 	Notes []*Error `yaml:"-"`
 

@@ -119,7 +119,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("a: &x [*x]\nb: *x\n"))
 	f.Add([]byte("listen: !!x\n? a\n: b\n- c: {<<: *a}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := Parse("f.yaml", data, Options{LookupEnv: lookup, LookupUser: lookupUser, AllowUnsupported: true})
+		c, err := Parse("f.yaml", data, Options{LookupEnv: lookup, LookupUser: lookupUser})
 		if err == nil {
 			require.NotEmpty(t, c.Listen)
 			return

@@ -21,10 +21,6 @@ type Options struct {
 	// LookupEnv finds the variables of ${VAR}. Nil is os.LookupEnv.
 	LookupEnv func(name string) (value string, set bool)
 
-	// AllowUnsupported makes warnings of the uses of features that are still to come. Routes that cannot be served
-	// without them say so in Route.Unsupported.
-	AllowUnsupported bool
-
 	// LookupUser finds the user of a route; nil is confine.Lookup.
 	LookupUser func(name string) (*confine.User, error)
 }
@@ -65,13 +61,6 @@ func Parse(file string, data []byte, opt Options) (*Config, error) {
 	}
 	c.resolve()
 
-	uses := d.unsupported()
-	if opt.AllowUnsupported {
-		sortErrors(uses)
-		c.Warnings = uses
-	} else {
-		d.errs = append(d.errs, uses...)
-	}
 	if len(d.errs) > 0 {
 		sortErrors(d.errs)
 		return nil, Errors(d.errs)

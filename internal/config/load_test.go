@@ -20,7 +20,7 @@ func parse(t *testing.T, yaml string) *Config {
 }
 
 func TestTheFullExampleLoads(t *testing.T) {
-	c, err := Load("testdata/full.yaml", Options{AllowUnsupported: true, LookupUser: lookupUser})
+	c, err := Load("testdata/full.yaml", Options{LookupUser: lookupUser})
 	require.NoError(t, err)
 	here, err := filepath.Abs("testdata")
 	require.NoError(t, err)
@@ -53,36 +53,13 @@ func TestTheFullExampleLoads(t *testing.T) {
 	assert.Equal(t, "app.default.svc:9000", c.Routes[4].FastCGI.DNS)
 	assert.Equal(t, 4, c.Routes[5].FastCGI.Processes)
 	assert.Equal(t, "/var/www/html", c.Routes[6].DocumentRoot)
-
-	unsupported := make([]string, len(c.Routes))
-	for i, r := range c.Routes {
-		unsupported[i] = r.Unsupported
-	}
-	assert.Equal(t, []string{
-		"",
-		"",
-		"php: not supported in this version",
-		"fastcgi: not supported in this version",
-		"fastcgi: not supported in this version",
-		"fastcgi: not supported in this version",
-		"php: not supported in this version",
-	}, unsupported)
-	keys := make([]string, len(c.Warnings))
-	for i, w := range c.Warnings {
-		keys[i] = w.Key
-	}
-	assert.Equal(t, []string{
-		"routes[2].php", "routes[3].fastcgi", "routes[4].fastcgi", "routes[5].fastcgi", "routes[6].php",
-	}, keys)
 }
 
 func TestTheProbeConfigurationLoads(t *testing.T) {
 	c, err := Load("testdata/probe.yaml", Options{})
 	require.NoError(t, err)
-	require.Empty(t, c.Warnings)
 	assert.Equal(t, AccessOff, c.Log.Access.Format)
 	assert.Empty(t, c.TrustedProxies)
-	assert.Empty(t, c.Routes[0].Unsupported)
 	assert.Equal(t, ModeSpawn, c.Routes[0].Mode)
 	assert.Equal(t, ModeWarm, c.Routes[2].Mode)
 	assert.Equal(t, Duration(10*time.Second), c.Routes[0].Timeout.FirstByte)
@@ -127,7 +104,6 @@ func TestTheSmallestFileHasEveryDefault(t *testing.T) {
 	assert.Equal(t, "/etc/gateway/www", r.DocumentRoot)
 	assert.Equal(t, Env{"PATH": basePath}, c.Env)
 	assert.True(t, c.Admin.IsZero())
-	assert.Empty(t, c.Warnings)
 }
 
 func TestAFastCGIDoorWithScriptsNeedsNoRoute(t *testing.T) {
@@ -156,7 +132,7 @@ routes:
   - {path: /c, files: {root: .}}
   - {path: /d, fastcgi: {program: d}}
   - {path: /e, php: {root: e, fastcgi: {servers: ["unix:e.sock", "tls:e:1"]}}}
-`), Options{AllowUnsupported: true})
+`), Options{})
 	require.NoError(t, err)
 	assert.Equal(t, &TLS{Cert: "/etc/gateway/c.pem", Key: "/etc/k.pem"}, c.Listen[0].TLS)
 	assert.Equal(t, "systemd:web", c.Listen[1].HTTP.String())

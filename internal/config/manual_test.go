@@ -13,8 +13,3 @@ func TestTheManualInTheDocsIsTheOneThatTheStructsMake(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, string(b) == Reference(), "run: go run ./cmd/gateway config --reference > docs/configuration.md")
 }
-
-func TestOnlyKeysOfRoutesAndDefaultsAreMarkedAsNotSupported(t *testing.T) {
-	assert.NotRegexp(t, "### `listen[^#]*Not supported", Reference())
-	assert.Regexp(t, "### `routes\\[\\].php`[^#]*Not supported", Reference())
-}

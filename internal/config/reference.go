@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 )
 
@@ -64,7 +63,6 @@ func (r *reference) key(f field, key string) {
 	} else {
 		r.printf("*\n\n%s\n\n", text)
 	}
-	r.unsupported(key)
 	inner := elem(f.Type)
 	if inner.Kind() != reflect.Struct || isScalar(inner) {
 		return
@@ -77,13 +75,6 @@ func (r *reference) key(f field, key string) {
 		return
 	}
 	r.block(inner, key)
-}
-
-// unsupported says what of a key this version cannot do.
-func (r *reference) unsupported(key string) {
-	if name, ok := strings.CutPrefix(key, "routes[]."); ok && slices.Contains(features, name) {
-		r.printf("%s%s.\n\n", strings.ToUpper(notYet[:1]), notYet[1:])
-	}
 }
 
 // elem looks through pointers and lists.

@@ -74,10 +74,6 @@ type Route struct {
 
 	// RunAs is User with its numbers; nil is the gateway's own user.
 	RunAs *confine.User `yaml:"-"`
-
-	// Unsupported says why this route cannot be served in this version; empty if it can. Only set if
-	// Options.AllowUnsupported let it pass.
-	Unsupported string `yaml:"-"`
 }
 
 // CGI runs programs as RFC 3875 has it. It has exactly one of program and dir.

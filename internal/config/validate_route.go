@@ -51,6 +51,18 @@ func (d *decoder) checkRoute(key string, r *Route) {
 	}
 	d.checkWorkers(key, r)
 	d.checkConfined(key, r)
+	if r.CGI == nil && r.Files == nil {
+		for _, k := range []string{".mode", ".workers", ".reuse", ".preload", ".runner", ".interpreters"} {
+			if d.src.has(key+k) && !(k == ".reuse" && r.starts()) {
+				d.refuse(d.src.key(key+k, "goes with cgi or files: the processes of a FastCGI application are its own"))
+			}
+		}
+	}
+}
+
+// starts reports whether the route's FastCGI processes are the gateway's own.
+func (r *Route) starts() bool {
+	return r.FastCGI != nil && r.FastCGI.Program != "" || r.PHP != nil && r.PHP.FastCGI != nil && r.PHP.FastCGI.Program != ""
 }
 
 // checkPath refuses a path that no request can match, since a request's path is cleaned before it is compared.

@@ -18,7 +18,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain: this program is a FastCGI program, too, see testProgram.
+func TestMain(m *testing.M) {
+	if what := os.Getenv("FCGI_TEST"); what != "" {
+		program(what)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second

@@ -19,8 +19,6 @@ var (
 	errMethod = errors.New("method not allowed")
 	// errLoop: local redirects that lead to each other.
 	errLoop = errors.New("too many local redirects")
-	// errUnsupported: the route's feature is not in this version.
-	errUnsupported = errors.New("not supported in this version")
 )
 
 // statusClientGone is what the log says of a request whose client did not wait; it
@@ -37,6 +35,7 @@ var statuses = []struct {
 	{cgi.ErrGone, statusClientGone, "client_gone"},
 	{cgi.ErrQueueFull, http.StatusServiceUnavailable, "queue_full"},
 	{cgi.ErrQueueWait, http.StatusServiceUnavailable, "queue_wait"},
+	{cgi.ErrOverloaded, http.StatusServiceUnavailable, "overloaded"},
 	{cgi.ErrBodyTooLarge, http.StatusRequestEntityTooLarge, "body_too_large"},
 	{cgi.ErrBodyTimeout, http.StatusRequestTimeout, "body_timeout"},
 	{cgi.ErrBody, http.StatusBadRequest, "body"},
@@ -47,8 +46,8 @@ var statuses = []struct {
 	{cgi.ErrBadHead, http.StatusBadGateway, "bad_head"},
 	{cgi.ErrTruncated, http.StatusBadGateway, "truncated"},
 	{cgi.ErrStart, http.StatusBadGateway, "start"},
+	{cgi.ErrUnreachable, http.StatusBadGateway, "unreachable"},
 	{errLoop, http.StatusBadGateway, "redirect_loop"},
-	{errUnsupported, http.StatusNotImplemented, "unsupported"},
 	{errMethod, http.StatusMethodNotAllowed, "method"},
 	{urlpath.ErrBadPath, http.StatusBadRequest, "bad_path"},
 	{urlpath.ErrHidden, http.StatusNotFound, "hidden"},

@@ -52,6 +52,7 @@ func Explain(c *config.Config, r *http.Request) (*Explanation, error) {
 	e := &Explanation{}
 	for _, rt := range routes {
 		rt.auth = nil // nobody has to log in to be told
+		rt.app = &application{Backend: look}
 	}
 	w := httptest.NewRecorder()
 	x := &exchange{ResponseWriter: w, s: s, r: r, first: r, id: "explained", began: time.Now(), client: client{addr: r.RemoteAddr, https: r.URL.Scheme == "https"}}
@@ -62,7 +63,9 @@ func Explain(c *config.Config, r *http.Request) (*Explanation, error) {
 	}
 	switch {
 	case e.Script != nil:
-		e.Mode = pool.Explain(&e.Script.Script, e.Script.Workers)
+		if e.Mode = x.mode; x.mode != string(cgi.ModeFastCGI) {
+			e.Mode = pool.Explain(&e.Script.Script, e.Script.Workers)
+		}
 	case err != nil:
 		code, _ := statusOf(err)
 		e.Answer = fmt.Sprintf("%d %s: %v", code, http.StatusText(code), err)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"html"
 	"io/fs"
@@ -79,8 +80,11 @@ func (x *exchange) serveFolder(rt *route, f urlpath.Found, index []string, listi
 	if listing {
 		return x.list(rt, f)
 	}
-	return fmt.Errorf("%s has no index, and listing is off: %w", f.File, errForbidden)
+	return fmt.Errorf("%s %w: %w", f.File, errNoIndex, errForbidden)
 }
+
+// errNoIndex is why nothing answers for a folder.
+var errNoIndex = errors.New("has no index, and listing is off")
 
 // encodings are the precompressed siblings that may stand in for a file, best first.
 var encodings = []struct{ name, ext string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}}

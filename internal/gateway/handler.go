@@ -130,16 +130,16 @@ func (x *exchange) dispatch() error {
 		x.user = user
 	}
 	switch {
-	case rt.Unsupported != "":
-		return fmt.Errorf("route %s: %w: %s", rt.Path, errUnsupported, rt.Unsupported)
 	case rt.CGI != nil && rt.CGI.Program != "":
 		return x.serveProgram(rt, rest)
 	case rt.CGI != nil:
 		return x.serveDir(rt, rest)
-	case rt.Files != nil:
-		return x.serveFiles(rt, rest)
+	case rt.FastCGI != nil:
+		return x.serveApplication(rt, rest)
+	case rt.PHP != nil:
+		return x.servePHP(rt, rest)
 	}
-	return fmt.Errorf("route %s: %w", rt.Path, errUnsupported)
+	return x.serveFiles(rt, rest)
 }
 
 // redirectLocally answers a script's local redirect (RFC 3875 section 6.2.2): as if

@@ -121,7 +121,7 @@ func (s *site) config(yaml string) *config.Config {
 	if !strings.Contains("\n"+yaml, "\nadmin:") {
 		yaml += "\nadmin: 127.0.0.1:0\n"
 	}
-	c, err := config.Parse(s.path("gateway.yaml"), []byte(yaml), config.Options{AllowUnsupported: true})
+	c, err := config.Parse(s.path("gateway.yaml"), []byte(yaml), config.Options{})
 	require.NoError(s.t, err)
 	return c
 }

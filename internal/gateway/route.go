@@ -18,6 +18,7 @@ import (
 type route struct {
 	config.Route
 	env      []string // base environment, NAME=value, sorted
+	ownEnv   []string // the route's own part of it: what a FastCGI application gets
 	docRoot  string
 	auth     *basicAuth // nil: anybody
 	timeouts cgi.Timeouts
@@ -27,6 +28,7 @@ type route struct {
 	maxBody  int64
 	rules    urlpath.Rules
 	isScript map[string]bool // extensions within files
+	app      *application    // nil: no FastCGI
 }
 
 // newRoute resolves what a request should not have to.
@@ -34,6 +36,7 @@ func newRoute(c *config.Config, r config.Route) (*route, error) {
 	rt := &route{
 		Route:   r,
 		env:     environ(c.Env, r.Env),
+		ownEnv:  environ(nil, r.Env),
 		docRoot: r.DocumentRoot,
 		timeouts: cgi.Timeouts{
 			FirstByte: time.Duration(r.Timeout.FirstByte),

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -433,26 +434,6 @@ routes:
 	assert.Equal(t, "two", g.get("/file").body)
 }
 
-func TestARouteThatIsStillToComeAnswers501(t *testing.T) {
-	s := newSite(t)
-	s.script("cgi-bin/p", helloWorld)
-	g := s.serve(`
-routes:
-  - path: /php/
-    php: {root: ., fastcgi: {servers: ["127.0.0.1:9"]}}
-  - path: /app
-    fastcgi: {servers: ["127.0.0.1:9"]}
-  - path: /cgi-bin/
-    cgi: {dir: cgi-bin}
-`)
-	for _, path := range []string{"/php/", "/php/x.php", "/app", "/app/x"} {
-		assert.Equal(t, 501, g.get(path).StatusCode, path)
-	}
-	g.awaitMetric(4, "warmcgi_request_errors_total", "why=unsupported")
-	g.awaitLog("why=unsupported", "status=501", "php: not supported")
-	assert.Equal(t, "hello, world\n", g.get("/cgi-bin/p").body)
-}
-
 func TestASiteWithoutARouteForItAnswers404(t *testing.T) {
 	s := newSite(t)
 	s.script("cgi-bin/p", helloWorld)
@@ -469,4 +450,16 @@ func TestASiteWithoutARouteForItAnswers404(t *testing.T) {
 func http1(t testing.TB, text string) *answer {
 	t.Helper()
 	return newReader(t, text).answer("GET")
+}
+
+func TestExplainKnowsPHP(t *testing.T) {
+	s := newSite(t)
+	s.write("www/x.php", "<?php")
+	c := s.config("routes:\n  - {path: /, php: {root: www, fastcgi: {servers: ['unix:fpm.sock']}}, env: {A: b}}\n")
+	e, err := Explain(c, httptest.NewRequest("GET", "/x.php/info?q", nil))
+	require.NoError(t, err)
+	assert.Equal(t, "fastcgi", e.Mode)
+	assert.Equal(t, []string{"A=b"}, e.Script.Env)
+	assert.Contains(t, e.Script.Vars, "SCRIPT_FILENAME="+s.path("www/x.php"))
+	assert.Contains(t, e.Script.Vars, "PATH_INFO=/info")
 }

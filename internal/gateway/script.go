@@ -85,6 +85,7 @@ type scriptCall struct {
 	name, info        string   // SCRIPT_NAME, PATH_INFO
 	label             string   // for logs and metrics, where SCRIPT_NAME is whatever the client asked for
 	extra             []string // further variables
+	php               bool     // it is php-fpm's
 }
 
 // interpret has the script run by a program, as it can't run by itself.
@@ -114,6 +115,11 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		Workers: rt.workers,
 		Confine: rt.confine,
 	}
+	backend := x.s.backend
+	if rt.FastCGI != nil || sc.php {
+		backend, req.Env, req.Queue, req.Workers, req.Confine = rt.app, rt.ownEnv, rt.app.queue, nil, nil
+		req.Script.NPH, req.Script.Args, x.mode = false, nil, string(cgi.ModeFastCGI)
+	}
 	if rt.OnDisconnect == config.DisconnectFinish {
 		req.Disconnect = cgi.Finish
 	}
@@ -132,7 +138,7 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		x.s.logEnd(req, e)
 		close(ended)
 	})
-	res, err := x.s.backend.RoundTrip(x.first.Context(), req)
+	res, err := backend.RoundTrip(x.first.Context(), req)
 	if req.Mode != "" {
 		x.mode = string(req.Mode)
 	}

@@ -94,6 +94,9 @@ func New(c *config.Config, o Options) (*Server, error) {
 		Waiting:    s.metrics.waitingChanged,
 		Waited:     s.metrics.waitedFor,
 	})
+	if err := s.newApplications(o.Stderr); err != nil {
+		return nil, err
+	}
 	if o.AccessLog != nil {
 		s.access = newAccessLogTo(o.AccessLog, c.Log.Access.Format)
 	} else if s.access, err = newAccessLog(c.Log.Access); err != nil {
@@ -183,6 +186,11 @@ func (s *Server) AdminAddr() net.Addr {
 
 // Owns reports whether a process is a script that the server waits for itself.
 func (s *Server) Owns(pid int) bool {
+	for _, rt := range s.routes {
+		if rt.app != nil && rt.app.program != nil && rt.app.program.Owns(pid) {
+			return true
+		}
+	}
 	return s.spawn.Owns(pid) || s.pools != nil && s.pools.Owns(pid)
 }
 
@@ -212,6 +220,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	var perr error
 	if s.pools != nil {
 		pools.Go(func() { perr = s.pools.Close(grace) })
+	}
+	for _, rt := range s.routes {
+		if rt.app != nil {
+			pools.Go(func() { rt.app.servers.Close(grace) })
+		}
 	}
 	err := s.spawn.Close(grace)
 	pools.Wait()

@@ -35,7 +35,7 @@ func (p *Pool) renew(g *generation) {
 
 // memoryOf is what a process of the script's user uses.
 func (p *Pool) memoryOf(pid int) (m int64) {
-	p.confine.Look(func() { m = memoryOf(pid) })
+	p.confine.Look(func() { m = confine.MemoryOf(pid) })
 	return m
 }
 

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"os"
@@ -84,22 +83,6 @@ func computes(pid int) bool {
 	}
 	_, rest, ok := bytes.Cut(b[max(bytes.LastIndexByte(b, ')'), 0):], []byte(") "))
 	return ok && rest[0] == 'R'
-}
-
-// memoryOf is the proportional set size of a process, in octets; 0 if nobody knows.
-func memoryOf(pid int) int64 {
-	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if rest, ok := strings.CutPrefix(s.Text(), "Pss:"); ok {
-			n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return n << 10
-		}
-	}
-	return 0
 }
 
 // machineMemory is that of the machine, in octets; 0 if nobody knows.

@@ -8,6 +8,4 @@ func unsafeToFork(int) string { return "" }
 
 func computes(int) bool { return false }
 
-func memoryOf(int) int64 { return 0 }
-
 func machineMemory() int64 { return 0 }

@@ -1,0 +1,252 @@
+package fcgi
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
+)
+
+// lasting is how long a process must have run to be started again at once.
+const lasting = 10 * time.Second
+
+// weighTime is how often the memory of a process is looked at.
+const weighTime = 10 * time.Second
+
+// A slot is a place for one process after another. Its socket outlives them, so a request
+// that comes between two of them waits in the socket.
+type slot struct {
+	p         *Program
+	socket    *os.File // that listens; it blocks, as programs expect
+	transport *Transport
+	proc      *process // the lock is the program's
+	failing   bool     // likewise
+}
+
+func (p *Program) newSlot(path string) (*slot, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	unix.CloseOnExec(fd)
+	socket := os.NewFile(uintptr(fd), path)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		socket.Close()
+		return nil, os.NewSyscallError("bind", err)
+	}
+	if err := unix.Listen(fd, 8); err != nil {
+		socket.Close()
+		return nil, os.NewSyscallError("listen", err)
+	}
+	t, err := NewTransport(TransportConfig{Network: "unix", Address: path, MaxConns: 1, Idle: time.Hour, Stderr: p.c.Stderr})
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
+	return &slot{p: p, socket: socket, transport: t}, nil
+}
+
+// run keeps a process running until Close.
+func (s *slot) run() {
+	for pause := firstPause; ; {
+		began := time.Now()
+		proc, err := s.start()
+		if err == nil {
+			err = proc.wait()
+		}
+		s.transport.closeIdle(all) // they were its
+		select {
+		case <-s.p.stop:
+			return
+		default:
+		}
+		if proc != nil && proc.why != nil || time.Since(began) > lasting {
+			pause = firstPause // it was ended by us, or it has lasted
+			s.setFailing(false, "")
+		} else {
+			s.setFailing(true, err.Error())
+			s.p.c.Log.Error("a FastCGI program does not last", "program", s.p.c.File, "why", err, "again_in", pause)
+			s.sleep(100 * time.Millisecond) // what the process has written is read
+			s.transport.breakOff()          // and what it has not accepted would wait long
+			s.sleep(pause)
+			pause = min(2*pause, maxPause)
+		}
+	}
+}
+
+func (s *slot) sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.p.stop:
+	}
+}
+
+// setFailing notes whether the slot's processes do not last.
+func (s *slot) setFailing(is bool, why string) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.failing = is
+	if is {
+		s.p.lastFail = why
+	}
+	s.p.changedLocked()
+}
+
+// process is one of a program's. What is not set at its start belongs to the program's lock.
+type process struct {
+	slot   *slot
+	cmd    *exec.Cmd
+	pid    int
+	exited chan struct{}
+	stderr *cgi.Stderr
+	most   int       // requests, after which it is replaced; 0 is never
+	until  time.Time // when it is replaced; zero is never
+
+	busy     bool
+	gone     bool
+	requests int
+	why      error // it is to end
+}
+
+// start starts a process; it is idle then.
+func (s *slot) start() (*process, error) {
+	c := s.p.c
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	defer w.Close()
+	cmd := exec.Command(c.File, c.Args...)
+	cmd.Dir, cmd.Env = c.Dir, c.Env
+	cmd.Stdin, cmd.Stderr = s.socket, w // FCGI_LISTENSOCK_FILENO
+	cmd.SysProcAttr = processAttr()
+	proc := &process{slot: s, cmd: cmd, exited: make(chan struct{})}
+	if c.Requests > 0 {
+		proc.most = max(1, vary(c.Requests))
+	}
+	if c.Age > 0 {
+		proc.until = time.Now().Add(time.Duration(vary(int(c.Age))))
+	}
+	p := s.p
+	p.mu.Lock() // whoever waits for orphans asks whose it is
+	defer p.mu.Unlock()
+	if p.closing {
+		return nil, fmt.Errorf("the gateway ends")
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	proc.pid = cmd.Process.Pid
+	s.proc = proc
+	fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		unix.SetNonblock(fd, true)
+		proc.stderr = cgi.NewStderr(fd)
+		proc.stderr.Follow(func(line string) {
+			c.Log.Warn("a FastCGI program wrote to standard error", "program", c.File, "pid", proc.pid, "line", line)
+		})
+	}
+	p.changedLocked()
+	return proc, nil
+}
+
+// vary takes up to a tenth off.
+func vary(n int) int { return n - rand.IntN(n/10+1) }
+
+// wait waits for the end of the process, and ends it when its time has come.
+func (proc *process) wait() error {
+	done := make(chan error, 1)
+	go func() { done <- proc.cmd.Wait() }() // ends with the process
+	tick := time.NewTicker(min(weighTime, max(proc.slot.p.c.Age/4, 10*time.Millisecond), time.Second))
+	defer tick.Stop()
+	weighed := time.Now()
+	for {
+		select {
+		case now := <-tick.C:
+			if !proc.until.IsZero() && now.After(proc.until) {
+				proc.retire(fmt.Errorf("it is as old as it may be"))
+			}
+			if most := proc.slot.p.c.Memory; most > 0 && now.Sub(weighed) >= weighTime {
+				weighed = now
+				if m := confine.MemoryOf(proc.pid); m > most {
+					proc.retire(fmt.Errorf("it uses %d MiB", m>>20))
+				}
+			}
+		case err := <-done:
+			p := proc.slot.p
+			p.mu.Lock()
+			proc.gone, proc.slot.proc = true, nil
+			p.mu.Unlock()
+			close(proc.exited)
+			syscall.Kill(-proc.pid, syscall.SIGKILL) // what it has started and left
+			if proc.stderr != nil {
+				proc.stderr.Close()
+			}
+			if err == nil {
+				err = fmt.Errorf("exit status 0")
+			}
+			return err
+		}
+	}
+}
+
+// release makes it idle again, or ends it.
+func (proc *process) release() {
+	p := proc.slot.p
+	p.mu.Lock()
+	proc.busy = false
+	if !proc.gone {
+		proc.slot.failing = false // it has answered, or so it seems
+	}
+	if proc.requests++; proc.why == nil && proc.most > 0 && proc.requests >= proc.most {
+		proc.why = fmt.Errorf("it has answered %d requests", proc.requests)
+	}
+	why, gone := proc.why, proc.gone
+	p.changedLocked()
+	p.mu.Unlock()
+	if why != nil && !gone {
+		proc.end(why)
+	}
+}
+
+// retire ends a process once it has no request.
+func (proc *process) retire(why error) {
+	p := proc.slot.p
+	p.mu.Lock()
+	first := proc.why == nil
+	proc.why = why
+	busy := proc.busy
+	p.mu.Unlock()
+	if first && !busy {
+		proc.end(why)
+	}
+}
+
+// end ends a process and its group: TERM, then KILL.
+func (proc *process) end(why error) {
+	p := proc.slot.p
+	p.mu.Lock()
+	proc.why = why
+	gone := proc.gone
+	p.mu.Unlock()
+	if gone {
+		return
+	}
+	p.c.Log.Info("a FastCGI process is ended", "program", p.c.File, "pid", proc.pid, "why", why)
+	syscall.Kill(-proc.pid, syscall.SIGTERM)
+	p.runs.Go(func() { // ends with the process
+		select {
+		case <-proc.exited:
+		case <-time.After(p.c.Grace):
+			syscall.Kill(-proc.pid, syscall.SIGKILL)
+		}
+	})
+}

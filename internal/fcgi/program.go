@@ -1,0 +1,176 @@
+package fcgi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"warmcgi/internal/cgi"
+)
+
+// ProgramConfig says how the processes of a FastCGI program are kept.
+type ProgramConfig struct {
+	// File is the program, Args what it gets, Dir its folder, Env its environment.
+	File string
+	Args []string
+	Dir  string
+	Env  []string
+	// Processes is how many of it run. It must be positive.
+	Processes int
+	// Requests, Age and Memory (PSS, in octets) are when a process is replaced; 0 is never.
+	// Requests and Age vary by a tenth, so that not all are replaced at once.
+	Requests int
+	Age      time.Duration
+	Memory   int64
+	// Grace is the time between SIGTERM and SIGKILL.
+	Grace time.Duration
+	// Stderr gets the lines of FCGI_STDERR; what a process writes to its own standard error
+	// goes to Log.
+	Stderr func(req *cgi.Request, line string)
+	Log    *slog.Logger
+}
+
+// A Program is a [cgi.Backend]: processes of a FastCGI program that are started with it,
+// each with a socket of its own on descriptor 0 (spec 2.2), and started again when they
+// end. Each has one request at a time, as programs that take more are rare.
+//
+// A request waits for an idle process, as long as [cgi.Request].Queue says. A process that
+// ends in the midst of a request costs that request only. One that ends soon after its
+// start is started again after a second, then two, four … and half a minute at most; while
+// that is so for all of them, requests fail at once.
+type Program struct {
+	c    ProgramConfig
+	dir  string        // of the sockets
+	stop chan struct{} // closed by Close
+	runs sync.WaitGroup
+
+	mu       sync.Mutex
+	slots    []*slot
+	closing  bool
+	lastFail string
+	changed  chan struct{} // closed when a request that waits should look again
+}
+
+// NewProgram starts the processes.
+func NewProgram(c ProgramConfig) (*Program, error) {
+	dir, err := os.MkdirTemp("", "warmcgi-")
+	if err != nil {
+		return nil, fmt.Errorf("folder for the sockets of %s: %w", c.File, err)
+	}
+	p := &Program{c: c, dir: dir, stop: make(chan struct{}), changed: make(chan struct{})}
+	for i := range c.Processes {
+		s, err := p.newSlot(filepath.Join(dir, fmt.Sprint(i)))
+		if err != nil {
+			p.Close(context.Background())
+			return nil, err
+		}
+		p.slots = append(p.slots, s)
+	}
+	for _, s := range p.slots {
+		p.runs.Go(s.run) // ends with Close
+	}
+	return p, nil
+}
+
+// RoundTrip implements [cgi.Backend].
+func (p *Program) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
+	req.Mode = cgi.ModeFastCGI
+	proc, err := p.acquire(ctx, req)
+	if err != nil {
+		req.End(cgi.Exit{})
+		return nil, fmt.Errorf("script %s: %w", req.Script.Name, err)
+	}
+	req.AtEnd(func(cgi.Exit) { proc.release() })
+	return proc.slot.transport.RoundTrip(ctx, req)
+}
+
+// acquire waits for an idle process, and makes it busy.
+func (p *Program) acquire(ctx context.Context, req *cgi.Request) (*process, error) {
+	limit := time.NewTimer(max(req.Queue.Wait, time.Second))
+	defer limit.Stop()
+	for {
+		proc, changed, err := p.take()
+		if proc != nil || err != nil {
+			return proc, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, cgi.ErrGone
+		case <-limit.C:
+			return nil, cgi.ErrQueueWait
+		}
+	}
+}
+
+// take takes the first idle process, so that few are warm rather than all a little. It
+// fails when none lasts.
+func (p *Program) take() (*process, <-chan struct{}, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	failing := 0
+	for _, s := range p.slots {
+		if proc := s.proc; proc != nil && !proc.busy && proc.why == nil {
+			proc.busy = true
+			return proc, nil, nil
+		}
+		if s.failing && s.proc == nil {
+			failing++
+		}
+	}
+	switch {
+	case p.closing:
+		return nil, nil, fmt.Errorf("%w: the gateway ends", cgi.ErrUnreachable)
+	case failing == len(p.slots):
+		return nil, nil, fmt.Errorf("%w: %s does not last: %s", cgi.ErrUnreachable, p.c.File, p.lastFail)
+	}
+	return nil, p.changed, nil
+}
+
+// changedLocked has all requests that wait look again. The caller must hold p.mu.
+func (p *Program) changedLocked() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Owns reports whether a process is one of the program's that still is to be waited for.
+func (p *Program) Owns(pid int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.slots {
+		if s.proc != nil && s.proc.pid == pid {
+			return true
+		}
+	}
+	return false
+}
+
+// Close ends all processes, TERM then KILL, and waits for them. Their requests should have
+// ended: those that have not when ctx ends are broken off.
+func (p *Program) Close(ctx context.Context) {
+	p.mu.Lock()
+	p.closing = true
+	p.changedLocked()
+	procs := make([]*process, 0, len(p.slots))
+	for _, s := range p.slots {
+		if s.proc != nil {
+			procs = append(procs, s.proc)
+		}
+	}
+	p.mu.Unlock()
+	close(p.stop)
+	for _, proc := range procs {
+		proc.end(errors.New("the gateway ends"))
+	}
+	p.runs.Wait()
+	for _, s := range p.slots {
+		s.transport.Close(ctx)
+		s.socket.Close()
+	}
+	os.RemoveAll(p.dir)
+}
