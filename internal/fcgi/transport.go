@@ -71,8 +71,8 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 			defer cancel()
 			return dial(ctx, c.Network, c.Address, c.TLS)
 		},
-		Destructor:  func(l *link) { l.c.Close() },
-		MaxSize:     int32(c.MaxConns),
+		Destructor: func(l *link) { l.c.Close() },
+		MaxSize:    int32(c.MaxConns),
 	})
 	if err != nil {
 		return nil, err
