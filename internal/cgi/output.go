@@ -36,14 +36,11 @@ func (o *output) head() (*Response, error) {
 	for {
 		m, err := o.p.read(b[n:], time.Time{})
 		n += m
-		if fields, body, ok := headEnd(b[:n]); ok {
-			if fields == 0 {
-				return nil, fmt.Errorf("%w: it begins with an empty line", ErrBadHead)
-			}
-			res, perr := parseHead(b[:fields])
-			if perr != nil {
-				return nil, perr
-			}
+		res, body, perr := ParseHead(b[:n])
+		if perr != nil {
+			return nil, perr
+		}
+		if body > 0 {
 			o.ahead, o.left = b[body:n], res.Length
 			return res, nil
 		}
@@ -61,9 +58,6 @@ func (o *output) head() (*Response, error) {
 		}
 		if err != nil {
 			return nil, err
-		}
-		if n >= MaxHead {
-			return nil, fmt.Errorf("%w: longer than %d octets", ErrBadHead, MaxHead)
 		}
 		if n == len(b) {
 			grown := make([]byte, min(4*len(b), MaxHead))

@@ -64,9 +64,7 @@ func NewSpawn(c SpawnConfig) (*Spawn, error) {
 		s.log = slog.Default()
 	}
 	if s.stderr == nil {
-		s.stderr = func(req *Request, line string) {
-			s.log.Warn("script wrote to standard error", "id", req.ID, "script", req.Script.Name, "line", line)
-		}
+		s.stderr = LogStderr(s.log)
 	}
 	return s, nil
 }

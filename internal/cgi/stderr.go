@@ -1,9 +1,13 @@
 package cgi
 
 import (
+	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -33,6 +37,23 @@ type Stderr struct {
 // NewStderr takes over the reading end of a script's standard error: a pipe, or a
 // worker's error channel. It must not block.
 func NewStderr(fd int) *Stderr { return &Stderr{fd: fd} }
+
+// StderrOf is NewStderr for a pipe's reading end that stays the caller's.
+func StderrOf(f *os.File) (*Stderr, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	syscall.SetNonblock(fd, true)
+	return NewStderr(fd), nil
+}
+
+// LogStderr is what becomes of a script's lines where nobody wants them otherwise.
+func LogStderr(log *slog.Logger) func(req *Request, line string) {
+	return func(req *Request, line string) {
+		log.Warn("script wrote to standard error", "id", req.ID, "script", req.Script.Name, "line", line)
+	}
+}
 
 // Close is for one that no request has.
 func (s *Stderr) Close() {

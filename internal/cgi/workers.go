@@ -1,6 +1,9 @@
 package cgi
 
-import "time"
+import (
+	"math/rand/v2"
+	"time"
+)
 
 // Mode is how a script is run.
 type Mode string
@@ -36,3 +39,7 @@ type Workers struct {
 	// Runner is a file that takes the place of ours; "" is ours.
 	Runner string
 }
+
+// Jitter takes up to a tenth off, so that processes of the same age are not all replaced at
+// once.
+func Jitter(n int) int { return n - rand.IntN(n/10+1) }

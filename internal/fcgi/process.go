@@ -2,7 +2,6 @@ package fcgi
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"syscall"
@@ -130,10 +129,10 @@ func (s *slot) start() (*process, error) {
 	cmd.SysProcAttr = processAttr()
 	proc := &process{slot: s, cmd: cmd, exited: make(chan struct{})}
 	if c.Requests > 0 {
-		proc.most = max(1, vary(c.Requests))
+		proc.most = max(1, cgi.Jitter(c.Requests))
 	}
 	if c.Age > 0 {
-		proc.until = time.Now().Add(time.Duration(vary(int(c.Age))))
+		proc.until = time.Now().Add(time.Duration(cgi.Jitter(int(c.Age))))
 	}
 	p := s.p
 	p.mu.Lock() // whoever waits for orphans asks whose it is
@@ -141,25 +140,21 @@ func (s *slot) start() (*process, error) {
 	if p.closing {
 		return nil, fmt.Errorf("the gateway ends")
 	}
+	if proc.stderr, err = cgi.StderrOf(r); err != nil {
+		return nil, err
+	}
 	if err := cmd.Start(); err != nil {
+		proc.stderr.Close()
 		return nil, err
 	}
 	proc.pid = cmd.Process.Pid
 	s.proc = proc
-	fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err == nil {
-		unix.SetNonblock(fd, true)
-		proc.stderr = cgi.NewStderr(fd)
-		proc.stderr.Follow(func(line string) {
-			c.Log.Warn("a FastCGI program wrote to standard error", "program", c.File, "pid", proc.pid, "line", line)
-		})
-	}
+	proc.stderr.Follow(func(line string) {
+		c.Log.Warn("a FastCGI program wrote to standard error", "program", c.File, "pid", proc.pid, "line", line)
+	})
 	p.changedLocked()
 	return proc, nil
 }
-
-// vary takes up to a tenth off.
-func vary(n int) int { return n - rand.IntN(n/10+1) }
 
 // wait waits for the end of the process, and ends it when its time has come.
 func (proc *process) wait() error {
@@ -187,9 +182,7 @@ func (proc *process) wait() error {
 			p.mu.Unlock()
 			close(proc.exited)
 			syscall.Kill(-proc.pid, syscall.SIGKILL) // what it has started and left
-			if proc.stderr != nil {
-				proc.stderr.Close()
-			}
+			proc.stderr.Close()
 			if err == nil {
 				err = fmt.Errorf("exit status 0")
 			}

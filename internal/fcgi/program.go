@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/sockets"
 )
 
 // ProgramConfig says how the processes of a FastCGI program are kept.
@@ -45,7 +45,7 @@ type ProgramConfig struct {
 // that is so for all of them, requests fail at once.
 type Program struct {
 	c    ProgramConfig
-	dir  string        // of the sockets
+	dir  *sockets.Folder
 	stop chan struct{} // closed by Close
 	runs sync.WaitGroup
 
@@ -58,13 +58,13 @@ type Program struct {
 
 // NewProgram starts the processes.
 func NewProgram(c ProgramConfig) (*Program, error) {
-	dir, err := os.MkdirTemp("", "warmcgi-")
+	dir, err := sockets.NewFolder("")
 	if err != nil {
-		return nil, fmt.Errorf("folder for the sockets of %s: %w", c.File, err)
+		return nil, err
 	}
 	p := &Program{c: c, dir: dir, stop: make(chan struct{}), changed: make(chan struct{})}
 	for i := range c.Processes {
-		s, err := p.newSlot(filepath.Join(dir, fmt.Sprint(i)))
+		s, err := p.newSlot(filepath.Join(dir.Path, fmt.Sprint(i)))
 		if err != nil {
 			p.Close(context.Background())
 			return nil, err
@@ -172,5 +172,5 @@ func (p *Program) Close(ctx context.Context) {
 		s.transport.Close(ctx)
 		s.socket.Close()
 	}
-	os.RemoveAll(p.dir)
+	p.dir.Remove()
 }

@@ -3,7 +3,7 @@ package gateway
 import (
 	"context"
 	"path"
-	"strings"
+	"sync"
 	"time"
 
 	"warmcgi/internal/cgi"
@@ -24,9 +24,7 @@ type application struct {
 // newApplications makes those of all routes.
 func (s *Server) newApplications(stderr func(*cgi.Request, string)) error {
 	if stderr == nil {
-		stderr = func(req *cgi.Request, line string) {
-			s.log.Warn("script wrote to standard error", "id", req.ID, "script", req.Script.Name, "line", line)
-		}
+		stderr = cgi.LogStderr(s.log)
 	}
 	for _, rt := range s.routes {
 		c := rt.FastCGI
@@ -38,11 +36,23 @@ func (s *Server) newApplications(stderr func(*cgi.Request, string)) error {
 		}
 		a, err := s.newApplication(rt, c, stderr)
 		if err != nil {
+			s.closeApplications(context.Background()) // they have no request yet
 			return err
 		}
 		rt.app = a
 	}
 	return nil
+}
+
+// closeApplications breaks off what is left of their requests when ctx ends.
+func (s *Server) closeApplications(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, rt := range s.routes {
+		if rt.app != nil {
+			wg.Go(func() { rt.app.servers.Close(ctx) })
+		}
+	}
+	wg.Wait()
 }
 
 func (s *Server) newApplication(rt *route, c *config.FastCGI, stderr func(*cgi.Request, string)) (*application, error) {
@@ -99,7 +109,7 @@ func conns(c *config.FastCGI) int {
 // serveApplication: all of the route's URLs belong to one FastCGI application.
 func (x *exchange) serveApplication(rt *route, rest urlpath.Path) error {
 	sc := scriptCall{
-		name: strings.TrimSuffix(urlpath.Path(x.path[:len(x.path)-len(rest)]).Clean(), "/"),
+		name: x.nameBefore(rest),
 		info: rest.String(),
 	}
 	if rt.docRoot != "" {

@@ -27,7 +27,7 @@ func (x *exchange) serveProgram(rt *route, rest urlpath.Path) error {
 	sc := scriptCall{
 		file: rt.CGI.Program,
 		args: rt.CGI.Args,
-		name: strings.TrimSuffix(urlpath.Path(x.path[:len(x.path)-len(rest)]).Clean(), "/"),
+		name: x.nameBefore(rest),
 		info: rest.String(),
 	}
 	if interpreter := rt.Interpreters[filepath.Ext(sc.file)]; interpreter != "" {
@@ -36,6 +36,11 @@ func (x *exchange) serveProgram(rt *route, rest urlpath.Path) error {
 		}
 	}
 	return x.serveScript(rt, sc)
+}
+
+// nameBefore is SCRIPT_NAME where rest is PATH_INFO.
+func (x *exchange) nameBefore(rest urlpath.Path) string {
+	return strings.TrimSuffix(x.path[:len(x.path)-len(rest)].Clean(), "/")
 }
 
 // serveDir: the path names a program in a folder; what follows it is PATH_INFO.

@@ -94,15 +94,16 @@ func New(c *config.Config, o Options) (*Server, error) {
 		Waiting:    s.metrics.waitingChanged,
 		Waited:     s.metrics.waitedFor,
 	})
-	if err := s.newApplications(o.Stderr); err != nil {
-		return nil, err
-	}
 	if o.AccessLog != nil {
 		s.access = newAccessLogTo(o.AccessLog, c.Log.Access.Format)
 	} else if s.access, err = newAccessLog(c.Log.Access); err != nil {
 		return nil, err
 	}
-	if err := s.open(); err != nil {
+	err = s.open()
+	if err == nil { // last, as it starts programs
+		err = s.newApplications(o.Stderr)
+	}
+	if err != nil {
 		s.closeDoors()
 		s.access.close()
 		return nil, err
@@ -221,11 +222,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.pools != nil {
 		pools.Go(func() { perr = s.pools.Close(grace) })
 	}
-	for _, rt := range s.routes {
-		if rt.app != nil {
-			pools.Go(func() { rt.app.servers.Close(grace) })
-		}
-	}
+	pools.Go(func() { s.closeApplications(grace) })
 	err := s.spawn.Close(grace)
 	pools.Wait()
 	err = errors.Join(err, perr)

@@ -47,7 +47,7 @@ func (p *Pool) listen(dir string) (*os.File, error) {
 	if u == nil {
 		return listen(path, func() error { return nil })
 	}
-	if err := errors.Join(os.Chmod(p.set.dir.path, 0o711), os.Chmod(dir, 0o711)); err != nil {
+	if err := errors.Join(os.Chmod(p.set.dir.Path, 0o711), os.Chmod(dir, 0o711)); err != nil {
 		return nil, err
 	}
 	return listen(path, func() error {

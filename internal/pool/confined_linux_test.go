@@ -187,7 +187,7 @@ func TestOnlyTheUserCanReachTheScriptsSocket(t *testing.T) {
 	connect := func(uid uint32) string {
 		cmd := exec.Command("/usr/bin/perl", "-MSocket", "-e",
 			`socket S, AF_UNIX, SOCK_STREAM, 0; print connect(S, pack_sockaddr_un(shift)) ? "connected " : "$! ";
-			 print defined(sysread S, $b, 1) ? "end" : "answer" if fileno S; opendir D, shift or print " hidden"`, path, s.Set.dir.path)
+			 print defined(sysread S, $b, 1) ? "end" : "answer" if fileno S; opendir D, shift or print " hidden"`, path, s.Set.dir.Path)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: 61245}}
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err)

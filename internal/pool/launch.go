@@ -32,7 +32,7 @@ func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generatio
 	if err != nil {
 		return nil, err
 	}
-	if g.dir, err = os.MkdirTemp(p.set.dir.path, "s"); err != nil {
+	if g.dir, err = os.MkdirTemp(p.set.dir.Path, "s"); err != nil {
 		return nil, err
 	}
 	if g.ln, err = p.listen(g.dir); err != nil {
@@ -88,11 +88,10 @@ func (g *generation) exec() (err error) {
 		return err
 	}
 	theirs = append(theirs, errR, errW)
-	errors, err := dupNonblocking(errR)
-	if err != nil {
+	if g.log, err = cgi.StderrOf(errR); err != nil {
 		return err
 	}
-	g.in, g.out, g.log = inR, outR, cgi.NewStderr(errors)
+	g.in, g.out = inR, outR
 	cmd := exec.Command(g.p.set.c.Shim[0], g.p.set.c.Shim[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = inR, outW, errW
 	cmd.ExtraFiles = []*os.File{control}

@@ -23,16 +23,6 @@ func socketpair() ([2]int, error) {
 	return pair, syscall.SetNonblock(pair[0], true)
 }
 
-// dupNonblocking is a descriptor of a file that the file does not own.
-func dupNonblocking(f *os.File) (int, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return -1, os.NewSyscallError("fcntl", err)
-	}
-	syscall.SetNonblock(fd, true)
-	return fd, nil
-}
-
 // buffered is how many octets wait to be read.
 func buffered(f *os.File) int {
 	n, err := unix.IoctlGetInt(int(f.Fd()), ioctlBuffered)

@@ -13,6 +13,7 @@ import (
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/confine"
+	"warmcgi/internal/sockets"
 )
 
 // Config sets up a [Set].
@@ -45,7 +46,7 @@ type Config struct {
 // Set is the pools of all scripts: a [cgi.Backend].
 type Set struct {
 	c       Config
-	dir     *folder
+	dir     *sockets.Folder
 	metrics *metrics
 	loading *semaphore.Weighted // warm parents that load at once
 	stop    chan struct{}
@@ -93,15 +94,12 @@ func New(c Config) (*Set, error) {
 		c.Memory = machineMemory() / 2
 	}
 	if c.Stderr == nil {
-		log := c.Log
-		c.Stderr = func(req *cgi.Request, line string) {
-			log.Warn("script wrote to standard error", "id", req.ID, "script", req.Script.Name, "line", line)
-		}
+		c.Stderr = cgi.LogStderr(c.Log)
 	}
 	if c.Descriptors == 0 {
 		c.Descriptors = halfOfTheLimit()
 	}
-	dir, err := newFolder(c.Dir)
+	dir, err := sockets.NewFolder(c.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +213,7 @@ func (s *Set) Close(ctx context.Context) error {
 	for _, p := range s.all() {
 		left = append(left, p.close()...)
 	}
-	defer s.dir.remove()
+	defer s.dir.Remove()
 	for i, g := range left {
 		select {
 		case <-g.left:

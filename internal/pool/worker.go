@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"math/rand/v2"
 	"strconv"
 	"syscall"
 	"time"
@@ -156,18 +155,15 @@ func (g *generation) newWorker(pid int) *worker {
 	w := &worker{g: g, pid: pid, conn: -1, born: now, since: now}
 	if s := g.p.settings; g.reuses() {
 		if s.Requests > 0 {
-			w.most = max(1, jitter(s.Requests))
+			w.most = max(1, cgi.Jitter(s.Requests))
 		}
 		if s.Age > 0 {
-			w.until = now.Add(time.Duration(jitter(int(s.Age))))
+			w.until = now.Add(time.Duration(cgi.Jitter(int(s.Age))))
 		}
 	}
 	g.workers[pid] = w
 	return w
 }
-
-// jitter varies by a tenth, so that not all are replaced at once.
-func jitter(n int) int { return n - rand.IntN(n/10+1) }
 
 // arrive makes a worker idle, or gives it to whoever has waited longest. The caller
 // must hold p.mu.

@@ -1,6 +1,6 @@
 //go:build linux
 
-package pool
+package sockets
 
 import (
 	"os"
@@ -25,18 +25,18 @@ func TestTheFolderOfAGatewayThatWasKilledIsRemovedByTheNext(t *testing.T) {
 	require.NoError(t, os.Mkdir(young, 0o700))
 	require.NoError(t, os.Symlink(other, filepath.Join(parent, folderPrefix+"3")))
 
-	living, err := newFolder(parent)
+	living, err := NewFolder(parent)
 	require.NoError(t, err)
 	assert.NoDirExists(t, left)
-	require.NoError(t, os.Chtimes(living.path, old, old))
+	require.NoError(t, os.Chtimes(living.Path, old, old))
 
-	next, err := newFolder(parent)
+	next, err := NewFolder(parent)
 	require.NoError(t, err)
-	for _, path := range []string{living.path, next.path, young, filepath.Join(other, "s1")} {
+	for _, path := range []string{living.Path, next.Path, young, filepath.Join(other, "s1")} {
 		assert.DirExists(t, path)
 	}
-	living.remove()
-	next.remove()
-	assert.NoDirExists(t, living.path)
-	assert.NoDirExists(t, next.path)
+	living.Remove()
+	next.Remove()
+	assert.NoDirExists(t, living.Path)
+	assert.NoDirExists(t, next.Path)
 }

@@ -1,4 +1,6 @@
-package pool
+// Package sockets keeps the folders of the sockets by which the gateway and its processes
+// meet.
+package sockets
 
 import (
 	"fmt"
@@ -9,11 +11,11 @@ import (
 	"time"
 )
 
-// folder holds the sockets of the scripts. It is locked as long as its gateway lives: so what one
+// A Folder holds sockets. It is locked as long as its gateway lives: so what one
 // that was killed has left behind can be told, and systemd-tmpfiles, which clears old things away,
 // passes over a folder with a lock.
-type folder struct {
-	path string
+type Folder struct {
+	Path string
 	lock *os.File
 }
 
@@ -23,7 +25,9 @@ const (
 	abandonedAfter = time.Minute
 )
 
-func newFolder(parent string) (*folder, error) {
+// NewFolder makes a folder in parent, "" being TMPDIR, and removes what gateways of the same
+// user have left there.
+func NewFolder(parent string) (*Folder, error) {
 	if parent == "" {
 		parent = os.TempDir()
 	}
@@ -32,7 +36,7 @@ func newFolder(parent string) (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("folder for the scripts' sockets (TMPDIR names where it is made): %w", err)
 	}
-	f := &folder{path: path}
+	f := &Folder{Path: path}
 	if f.lock, err = os.Open(path); err != nil {
 		os.Remove(path)
 		return nil, fmt.Errorf("folder for the scripts' sockets: %w", err)
@@ -41,8 +45,9 @@ func newFolder(parent string) (*folder, error) {
 	return f, nil
 }
 
-func (f *folder) remove() {
-	os.RemoveAll(f.path)
+// Remove removes the folder and what is in it.
+func (f *Folder) Remove() {
+	os.RemoveAll(f.Path)
 	f.lock.Close()
 }
 
