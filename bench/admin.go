@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/proctree"
 )
 
 // admin is the gateway's door for questions about itself.
@@ -21,12 +22,14 @@ type admin struct {
 	addr   string
 	mode   cgi.Mode // that the script is to be in
 	script string   // its SCRIPT_NAME
+	behind *admin   // the script host's, where the script is there
 }
 
 // inside is what the gateway knows of a measured time.
 type inside struct {
 	Own               float64 // CPU seconds of the gateway's own process, without the scripts
 	Fork, Leave, Wait spread
+	Queue             spread // wait of those that ran in the end
 }
 
 // look is the state of it at one moment.
@@ -34,6 +37,7 @@ type look struct {
 	own               float64
 	answers           map[cgi.Mode]float64
 	fork, leave, wait *dto.Histogram
+	queue             *dto.Histogram
 }
 
 // get asks for one page; accept may be empty.
@@ -81,6 +85,12 @@ func (a *admin) status(ctx context.Context) (st scriptStatus, err error) {
 
 // await waits until the script is in the mode that is to be measured.
 func (a *admin) await(ctx context.Context) error {
+	if a.behind != nil {
+		return a.behind.await(ctx)
+	}
+	if a.mode == cgi.ModeFastCGI {
+		return nil // there is no other for it
+	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
@@ -96,6 +106,9 @@ func (a *admin) await(ctx context.Context) error {
 	}
 }
 
+// queueWait is of a route, and there is only one.
+const queueWait = "warmcgi_queue_wait_seconds"
+
 // look reads the metrics of the script.
 func (a *admin) look() (*look, error) {
 	l := &look{answers: map[cgi.Mode]float64{}}
@@ -110,7 +123,7 @@ func (a *admin) look() (*look, error) {
 				return err
 			}
 			for _, m := range f.Metric {
-				if label(m, "script") == a.script {
+				if label(m, "script") == a.script || f.GetName() == queueWait {
 					l.take(f.GetName(), m)
 				}
 			}
@@ -121,13 +134,19 @@ func (a *admin) look() (*look, error) {
 func (l *look) take(name string, m *dto.Metric) {
 	switch strings.TrimPrefix(name, "warmcgi_") {
 	case "requests_total":
-		l.answers[cgi.Mode(label(m, "mode"))] += m.GetCounter().GetValue()
+		if label(m, "status") != "503" { // which a worker had no part in
+			l.answers[cgi.Mode(label(m, "mode"))] += m.GetCounter().GetValue()
+		}
 	case "worker_fork_seconds":
 		l.fork = m.GetHistogram()
 	case "worker_leave_seconds":
 		l.leave = m.GetHistogram()
 	case "worker_wait_seconds":
 		l.wait = m.GetHistogram()
+	case strings.TrimPrefix(queueWait, "warmcgi_"):
+		if label(m, "end") == "run" {
+			l.queue = m.GetHistogram()
+		}
 	}
 }
 
@@ -176,11 +195,12 @@ func (s *server) since(before *look, least int) (*inside, error) {
 		Fork:  spreadSince(before.fork, after.fork),
 		Leave: spreadSince(before.leave, after.leave),
 		Wait:  spreadSince(before.wait, after.wait),
+		Queue: spreadSince(before.queue, after.queue),
 	}, nil
 }
 
-// ownCPU is that of the first process of a server alone, in seconds.
+// ownCPU is that of the gateway's process alone, in seconds.
 func (s *server) ownCPU() (float64, error) {
-	t, err := ticks(s.procs[0].Process.Pid)
-	return float64(t[0]+t[1]) / ticksPerSecond, err
+	t, err := proctree.CPU(s.procs[len(s.procs)-1].Process.Pid)
+	return t.Own, err
 }

@@ -11,26 +11,37 @@ import (
 
 // readAnswer reads one HTTP/1 answer and checks it. It allocates nothing while answers are
 // right: the generator shares the machine with what it measures.
-func readAnswer(r *bufio.Reader, want string) (keep bool, err error) {
-	h, err := readHead(r)
-	for err == nil && h.status >= 100 && h.status < 200 { // interim
-		h, err = readHead(r)
-	}
+func readAnswer(r *bufio.Reader, want content) (keep bool, err error) {
+	h, err := readFinalHead(r)
 	if err != nil {
 		return false, err
 	}
+	return readBody(r, h, want)
+}
+
+// readFinalHead leaves out interim ones.
+func readFinalHead(r *bufio.Reader) (head, error) {
+	h, err := readHead(r)
+	for err == nil && h.status >= 100 && h.status < 200 {
+		h, err = readHead(r)
+	}
+	return h, err
+}
+
+// readBody reads the rest of an answer and checks it.
+func readBody(r *bufio.Reader, h head, want content) (keep bool, err error) {
 	var ok bool
 	switch {
 	case h.chunked:
-		ok, err = matchChunks(r, want)
+		ok, err = matchChunks(r, &want)
 	case h.length >= 0:
 		// One that is too long is wrong before it is read: the connection is given up.
-		if ok = h.length == int64(len(want)); ok {
-			ok, err = match(r, want)
+		if ok = h.length == want.left(); ok {
+			ok, err = want.match(r, want.left())
 		}
 	default:
 		h.keep = false
-		if ok, err = match(r, want); ok && err == nil {
+		if ok, err = want.match(r, want.left()); ok && err == nil {
 			if _, err = r.ReadByte(); err == io.EOF {
 				err = nil
 			} else if err == nil {
@@ -95,23 +106,7 @@ func readHead(r *bufio.Reader) (head, error) {
 	}
 }
 
-// match reads as many octets as want has.
-func match(r *bufio.Reader, want string) (bool, error) {
-	for len(want) > 0 {
-		b, err := r.Peek(min(len(want), r.Size()))
-		if string(b) != want[:len(b)] {
-			return false, nil
-		}
-		if err != nil {
-			return false, noEOF(err)
-		}
-		r.Discard(len(b))
-		want = want[len(b):]
-	}
-	return true, nil
-}
-
-func matchChunks(r *bufio.Reader, want string) (bool, error) {
+func matchChunks(r *bufio.Reader, want *content) (bool, error) {
 	for {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
@@ -122,16 +117,17 @@ func matchChunks(r *bufio.Reader, want string) (bool, error) {
 		if err != nil {
 			return false, errHead
 		}
-		if int(n) > len(want) {
+		if int64(n) > want.left() {
 			return false, nil
 		}
-		if ok, err := match(r, want[:n]); !ok || err != nil {
+		if ok, err := want.match(r, int64(n)); !ok || err != nil {
 			return ok, err
 		}
-		want = want[n:]
 		if n > 0 {
-			if ok, err := match(r, "\r\n"); !ok || err != nil {
-				return ok, err
+			if line, err = r.ReadSlice('\n'); err != nil {
+				return false, noEOF(err)
+			} else if string(line) != "\r\n" {
+				return false, errHead
 			}
 			continue
 		}
@@ -140,7 +136,7 @@ func matchChunks(r *bufio.Reader, want string) (bool, error) {
 				return false, noEOF(err)
 			}
 			if len(bytes.TrimRight(line, "\r\n")) == 0 {
-				return want == "", nil
+				return want.left() == 0, nil
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 type spread struct {
 	Count     int
 	Mean, P95 time.Duration
+	Most      time.Duration // the upper bound of the last bucket
 }
 
 // spreadSince takes the difference of a native histogram to an earlier look at it (nil: it was
@@ -30,7 +31,8 @@ func spreadSince(before, after *dto.Histogram) spread {
 	if count == 0 {
 		return spread{}
 	}
-	return spread{Count: int(count), Mean: seconds(sum / float64(count)), P95: seconds(quantile(buckets, zero, count, after.GetSchema(), 0.95))}
+	at := func(q float64) time.Duration { return seconds(quantile(buckets, zero, count, after.GetSchema(), q)) }
+	return spread{Count: int(count), Mean: seconds(sum / float64(count)), P95: at(0.95), Most: at(1)}
 }
 
 // octaves are the buckets of a native histogram by their index, in the resolution of a

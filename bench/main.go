@@ -5,24 +5,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 )
 
+// commands is the command line. Without a command it is peers.
+type commands struct {
+	Peers  options       `cmd:"" default:"withargs" help:"Compare the gateway with the servers that are installed (this is what runs without a command)."`
+	Check  checkCommand  `cmd:"" help:"Print the main ratios from a run of a minute. No figure fails it."`
+	Render renderCommand `cmd:"" help:"Write the tables and pictures of an earlier run anew."`
+}
+
 type options struct {
 	Rounds      int      `default:"5" help:"How often each server is measured; they take turns: A B C A B C …"`
-	Seconds     float64  `default:"3" help:"Length of one measurement."`
-	Connections int      `default:"16" help:"Keep-alive connections that ask as fast as they are answered."`
-	Workloads   []string `default:"c,perl-form,python-heavy,python-form,ruby-form" help:"Programs to run: hello in c, sh, perl, python; perl-form, python-heavy, python-form, ruby-form."`
-	Servers     []string `default:"warmcgi,warmcgi-warm,warmcgi-reuse,nethttp,lighttpd,fcgiwrap,apache,mod_perl,gunicorn,puma" help:"Servers to measure, each where it can serve the workload."`
+	Seconds     float64  `default:"2" help:"Length of one measurement."`
+	Connections int      `default:"16" help:"Keep-alive connections that ask as fast as they are answered, where the workload has no number of its own."`
+	Workloads   []string `default:"all" help:"Programs to run: ${workloads}."`
+	Servers     []string `default:"all" help:"Servers to measure, each where it can serve the workload: ${servers}."`
 	Require     []string `help:"Servers that must be there; others are only reported as not installed."`
 	JSON        string   `placeholder:"FILE" help:"Also write all figures there."`
+	Markdown    string   `placeholder:"FILE" help:"Also write tables of them there: between the lines <!-- bench NAME --> and <!-- bench end --> of a page that has such (NAME is goals or figures), else a page of its own."`
+	SVG         string   `placeholder:"DIR" help:"Also write a picture for each workload there; --markdown shows them."`
+
+	// quick leaves out the servers that no goal of a workload names.
+	quick bool
 }
 
 // Validate is called by kong.
@@ -30,9 +40,15 @@ func (o *options) Validate() error {
 	if o.Rounds < 1 || o.Rounds > 1000 || o.Connections < 1 || o.Connections > 1024 || !(o.Seconds > 0 && o.Seconds <= 600) {
 		return errors.New("--rounds is 1 to 1000, --connections 1 to 1024, --seconds above 0 and at most 600")
 	}
+	o.Workloads, o.Servers = allOf(o.Workloads, workloadNames()), allOf(o.Servers, usualServers())
+	for _, name := range o.Workloads {
+		if !slices.Contains(workloadNames(), name) {
+			return fmt.Errorf("--workloads %s: %w", name, errNoWorkload)
+		}
+	}
 	for _, name := range o.Servers {
 		if _, err := kindOf(name); err != nil {
-			return err
+			return fmt.Errorf("--servers: %w", err)
 		}
 	}
 	for _, name := range o.Require {
@@ -40,8 +56,19 @@ func (o *options) Validate() error {
 			return fmt.Errorf("--require %s: it is not one of --servers", name)
 		}
 	}
-	return nil
+	return checkPage(o.Markdown)
 }
+
+// allOf replaces the word all.
+func allOf(names, all []string) []string {
+	if len(names) == 1 && names[0] == "all" {
+		return all
+	}
+	return names
+}
+
+// Run is the command peers.
+func (o *options) Run(ctx context.Context) error { return run(ctx, *o, os.Stdout) }
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == nethttpRole {
@@ -51,96 +78,16 @@ func main() {
 		}
 		return
 	}
-	var o options
-	kong.Parse(&o, kong.Name("bench"), kong.Description("CGI servers side by side: requests per second, latency, and CPU per request of the whole process tree."))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o, os.Stdout); err != nil {
+	var c commands
+	k := kong.Parse(&c, kong.Name("bench"), kong.BindTo(ctx, (*context.Context)(nil)), namesForHelp(),
+		kong.Description("CGI servers side by side: requests per second, latency, and CPU per request of the whole process tree."))
+	if err := k.Run(); err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("interrupted; the servers were stopped")
 		}
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-}
-
-// run measures one workload after the other.
-func run(ctx context.Context, o options, out io.Writer) error {
-	dir, err := os.MkdirTemp("", "warmcgi-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // servers may drop root
-		return err
-	}
-	var all []*result
-	for _, name := range o.Workloads {
-		w, err := prepare(name, dir)
-		if err != nil {
-			return fmt.Errorf("workload %s: %w", name, err)
-		}
-		results, err := measureAll(ctx, o, w, dir, out)
-		if err != nil {
-			return fmt.Errorf("workload %s: %w", name, err)
-		}
-		printReport(out, o, w, results)
-		all = append(all, results...)
-	}
-	printGoals(out, o, all)
-	if o.JSON != "" {
-		return writeJSON(o.JSON, o, all)
-	}
-	return nil
-}
-
-// measureAll starts the servers and lets them take turns.
-func measureAll(ctx context.Context, o options, w *workload, dir string, out io.Writer) ([]*result, error) {
-	var results []*result
-	running := map[string]*server{}
-	for _, name := range o.Servers {
-		k, err := kindOf(name)
-		if err != nil {
-			return nil, err
-		}
-		if !k.serves(w) {
-			continue
-		}
-		s, err := k.start(ctx, task{dir, w, o.Connections})
-		var missing notInstalled
-		if errors.As(err, &missing) && !slices.Contains(o.Require, name) {
-			fmt.Fprintf(out, "%s: %v\n", name, err)
-			results = append(results, &result{Server: name, Workload: w.name, Missing: err.Error()})
-			continue
-		}
-		if s != nil {
-			defer s.stop() // also one that has started in part
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if err := s.await(ctx, w); err != nil {
-			return nil, fmt.Errorf("%s does not answer: %w", name, err)
-		}
-		if s.gateway != nil {
-			if err := s.gateway.await(ctx); err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
-		}
-		results = append(results, &result{Server: name, Version: s.version, Workload: w.name, Counted: s.counted(), kind: k})
-		running[name] = s
-	}
-	for range o.Rounds {
-		for _, r := range measured(results) {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			round, err := running[r.Server].measure(ctx, w, o.Connections, time.Duration(o.Seconds*float64(time.Second)))
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", r.Server, err)
-			}
-			r.Rounds = append(r.Rounds, round)
-		}
-	}
-	return results, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 )
 
 // nethttpRole makes the benchmark's own binary the net/http/cgi server.
@@ -44,8 +45,8 @@ func startLighttpd(_ context.Context, t task) (*server, error) {
 	}
 	conf := filepath.Join(t.dir, "lighttpd.conf")
 	if err := writeFile(conf, `server.bind = "127.0.0.1"
-server.port = PORT
-server.document-root = "ROOT"
+server.port = @PORT@
+server.document-root = "@ROOT@"
 server.modules = ("mod_cgi")
 server.max-keep-alive-requests = 100000
 $HTTP["url"] =~ "^/cgi-bin/" { cgi.assign = ("" => "") }
@@ -56,7 +57,10 @@ $HTTP["url"] =~ "^/cgi-bin/" { cgi.assign = ("" => "") }
 	return s, s.start(bin, "-D", "-f", conf)
 }
 
-// startFcgiwrap is nginx in front of fcgiwrap with eight processes.
+// wrappers are the processes of servers that have one for each script that runs.
+const wrappers = 8
+
+// startFcgiwrap is nginx in front of fcgiwrap.
 func startFcgiwrap(_ context.Context, t task) (*server, error) {
 	nginx, err := find("nginx", "nginx-light")
 	if err != nil {
@@ -72,44 +76,13 @@ func startFcgiwrap(_ context.Context, t task) (*server, error) {
 	}
 	sock := filepath.Join(t.dir, "fcgiwrap.sock")
 	os.Remove(sock)
-	if err := s.start(wrap, "-c", "8", "-s", "unix:"+sock); err != nil {
+	if err := s.start(wrap, "-c", strconv.Itoa(wrappers), "-s", "unix:"+sock); err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(t.dir, "nginx.conf")
-	if err := writeFile(conf, `daemon off;
-USER
-worker_processes 2;
-pid DIR/nginx.pid;
-error_log DIR/nginx.err;
-events { worker_connections 1024; }
-http {
-  access_log off;
-  client_body_temp_path DIR/t1; proxy_temp_path DIR/t2; fastcgi_temp_path DIR/t3; uwsgi_temp_path DIR/t4; scgi_temp_path DIR/t5;
-  keepalive_requests 100000;
-  server {
-    listen ADDR;
-    location /cgi-bin/ {
-      fastcgi_pass unix:SOCK;
-      fastcgi_param SCRIPT_FILENAME ROOT$fastcgi_script_name;
-      fastcgi_param QUERY_STRING $query_string;
-      fastcgi_param REQUEST_METHOD $request_method;
-      fastcgi_param CONTENT_TYPE $content_type;
-      fastcgi_param CONTENT_LENGTH $content_length;
-      fastcgi_param SCRIPT_NAME $fastcgi_script_name;
-      fastcgi_param REQUEST_URI $request_uri;
-      fastcgi_param DOCUMENT_ROOT ROOT;
-      fastcgi_param SERVER_PROTOCOL $server_protocol;
-      fastcgi_param REMOTE_ADDR $remote_addr;
-      fastcgi_param SERVER_NAME $server_name;
-      fastcgi_param SERVER_PORT $server_port;
-    }
-  }
-}
-`, "DIR", t.dir, "ADDR", s.addr, "SOCK", sock, "ROOT", filepath.Dir(t.w.dir), "USER", asRoot("user root;")); err != nil {
-		return nil, err
-	}
-	s.version = versionOf(nginx, "-v")
-	return s, s.start(nginx, "-c", conf, "-p", t.dir)
+	return s, s.startNginx(t, nginx, "", `    location /cgi-bin/ {
+      fastcgi_pass unix:@SOCK@;
+`+fastcgiParams+`    }
+`, "SOCK", sock)
 }
 
 // startApache is mod_cgid with the event MPM.
@@ -122,29 +95,12 @@ func startApache(_ context.Context, t task) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(t.dir, "apache.conf")
-	if err := writeFile(conf, `ServerRoot DIR
-ServerName localhost
-Listen ADDR
-PidFile DIR/apache.pid
-ErrorLog DIR/apache.err
-User nobody
-Group nogroup
-LoadModule mpm_event_module MODS/mod_mpm_event.so
-LoadModule authz_core_module MODS/mod_authz_core.so
-LoadModule alias_module MODS/mod_alias.so
-LoadModule cgid_module MODS/mod_cgid.so
-ScriptSock DIR/cgid.sock
-MaxKeepAliveRequests 0
-ScriptAlias /cgi-bin/ CGI/
-<Directory CGI>
+	return s, s.startApache(t, bin, "event", "alias cgid", `ScriptSock @RUN@/cgid.sock
+ScriptAlias /cgi-bin/ @SCRIPTS@/
+<Directory @SCRIPTS@>
   Require all granted
 </Directory>
-`, "DIR", t.dir, "ADDR", s.addr, "MODS", "/usr/lib/apache2/modules", "CGI", t.w.dir); err != nil {
-		return nil, err
-	}
-	s.version = versionOf(bin, "-v")
-	return s, s.start(bin, "-D", "FOREGROUND", "-f", conf)
+`)
 }
 
 // asRoot is a line that only root may have in a configuration.

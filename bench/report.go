@@ -13,32 +13,45 @@ import (
 
 // printReport is all there is to say of one workload: medians of the rounds.
 func printReport(out io.Writer, o options, w *workload, results []*result) {
-	results = measured(results)
-	fmt.Fprintf(out, "\n%s, %d connections, %d rounds of %gs in turns; %s\n\n", w.name, o.Connections, o.Rounds, o.Seconds, machine())
+	results = slices.DeleteFunc(measured(results), func(r *result) bool { return len(r.Rounds) == 0 })
+	fmt.Fprintf(out, "\n%s, %d connections, %d rounds of %gs in turns; %s\n\n", w.name, o.asking(w), o.Rounds, o.Seconds, machine())
 	if len(results) == 0 {
 		return
 	}
-	printServers(out, results)
-	printRatios(out, results)
-	printInside(out, results)
-	fmt.Fprintf(out, "\nCPU is counted by %s. The load generator took %.0f us per request beside it.\n\n", counting(results), loadPerRequest(results))
+	if w.trial != nil {
+		printTrial(out, results)
+	} else {
+		printServers(out, results)
+		printRatios(out, results)
+	}
+	if w.class == classPHP || w.moves() > 0 {
+		printBulk(out, w, results)
+	}
+	switch {
+	case w.class == classPHP, w.trial != nil:
+	case w.class == classDoor:
+		printDoors(out, results)
+	default:
+		printInside(out, results)
+	}
+	fmt.Fprintf(out, "\nload average of the machine at the end: %s. CPU is counted by %s. The load generator took %.0f us per request beside it.\n\n", loadAverage(), counting(results), loadPerRequest(results))
 	for _, r := range results {
 		note := ""
 		if r.Counted == byProc && (r.Server == "fcgiwrap" || r.Server == "apache") {
 			note = " (no cgroup to be had, run as root: its CPU is without its scripts)"
 		}
-		fmt.Fprintf(out, "  %-13s %s%s\n", r.Server, r.Version, note)
+		fmt.Fprintf(out, "  %-19s %s%s\n", r.Server, r.Version, note)
 	}
 }
 
 func printServers(out io.Writer, results []*result) {
 	t := table(out)
-	fmt.Fprintln(t, "server\trequests/s\t(min\tmax)\tCPU us/request\t(min\tmax)\tp50\tp99\tPSS MiB\twrong\t")
+	fmt.Fprintln(t, "server\trequests/s\t(min\tmax)\tCPU us/request\t(min\tmax)\tp50\tp99\tlongest\tstarving\tPSS MiB\twrong\t")
 	for _, r := range results {
 		rps, cpu := r.each((*round).rps), r.each((*round).cpuPerRequest)
-		fmt.Fprintf(t, "%s\t%.0f\t(%.0f\t%.0f)\t%.0f\t(%.0f\t%.0f)\t%v\t%v\t%.1f\t%d\t\n", r.Server,
+		fmt.Fprintf(t, "%s\t%.0f\t(%.0f\t%.0f)\t%.0f\t(%.0f\t%.0f)\t%v\t%v\t%v\t%s\t%.1f\t%d\t\n", r.Server,
 			median(rps), slices.Min(rps), slices.Max(rps), median(cpu), slices.Min(cpu), slices.Max(cpu),
-			r.duration(p50), r.duration(func(x *round) time.Duration { return x.P99 }),
+			r.duration(p50), r.duration(func(x *round) time.Duration { return x.P99 }), r.longest(), r.starving(),
 			median(r.each(func(x *round) float64 { return float64(x.Memory) }))/(1<<20), r.wrong())
 	}
 	t.Flush()
@@ -92,7 +105,7 @@ func printInside(out io.Writer, results []*result) {
 	t := table(out)
 	fmt.Fprintln(t, "\tgateway\tscripts\tfork\tp95\tleave\tp95\twaited\tmean\tp95\tp50 over reuse's\t")
 	for _, r := range ours {
-		own := median(r.each(func(x *round) float64 { return x.Inside.Own * 1e6 / float64(max(x.Requests, 1)) }))
+		own := r.ownCPU()
 		fmt.Fprintf(t, "%s\t%.0f\t%.0f", r.Server, own, median(r.each((*round).cpuPerRequest))-own)
 		for _, of := range []func(*round) spread{
 			func(x *round) spread { return x.Inside.Fork },

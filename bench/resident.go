@@ -23,49 +23,35 @@ func startModPerl(_ context.Context, t task) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	const modules = "/usr/lib/apache2/modules"
-	if _, err := os.Stat(modules + "/mod_perl.so"); err != nil {
-		return nil, notInstalled{"mod_perl", "libapache2-mod-perl2"}
+	if err := findApacheModule("perl", "libapache2-mod-perl2"); err != nil {
+		return nil, err
 	}
 	s, err := newServer("mod_perl")
 	if err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(t.dir, "mod_perl.conf")
-	if err := writeFile(conf, `ServerRoot DIR
-ServerName localhost
-Listen ADDR
-PidFile DIR/mod_perl.pid
-ErrorLog DIR/mod_perl.err
-User nobody
-Group nogroup
-LoadModule mpm_prefork_module MODS/mod_mpm_prefork.so
-LoadModule authz_core_module MODS/mod_authz_core.so
-LoadModule alias_module MODS/mod_alias.so
-LoadModule perl_module MODS/mod_perl.so
-ServerLimit CHILDREN
-StartServers CHILDREN
-MaxRequestWorkers CHILDREN
-MinSpareServers CHILDREN
-MaxSpareServers CHILDREN
+	if err := s.startApache(t, bin, "prefork", "alias perl", `ServerLimit @CHILDREN@
+StartServers @CHILDREN@
+MaxRequestWorkers @CHILDREN@
+MinSpareServers @CHILDREN@
+MaxSpareServers @CHILDREN@
 MaxConnectionsPerChild 0
-MaxKeepAliveRequests 0
 KeepAliveTimeout 30
 PerlModule CGI
 PerlModule ModPerl::Registry
-Alias /cgi-bin/ SCRIPTS/
-<Directory SCRIPTS>
+Alias /cgi-bin/ @SCRIPTS@/
+<Directory @SCRIPTS@>
   Require all granted
   Options +ExecCGI
   SetHandler perl-script
   PerlResponseHandler ModPerl::Registry
   PerlOptions +ParseHeaders
 </Directory>
-`, "DIR", t.dir, "ADDR", s.addr, "MODS", modules, "SCRIPTS", t.w.dir, "CHILDREN", strconv.Itoa(t.connections+1)); err != nil {
-		return nil, err
+`, "CHILDREN", strconv.Itoa(t.connections+1)); err != nil {
+		return s, err
 	}
-	s.version = versionOf(bin, "-v") + ", mod_perl, " + versionOf("perl", "-e", "print $^V")
-	return s, s.start(bin, "-D", "FOREGROUND", "-f", conf)
+	s.version += ", mod_perl, " + versionOf("perl", "-e", "print $^V")
+	return s, nil
 }
 
 // startGunicorn has the script's function in a WSGI application, with its default, the sync

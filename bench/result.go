@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -15,14 +16,15 @@ type result struct {
 	Server, Version, Workload string
 	Counted                   string `json:",omitempty"` // what its CPU time comes from
 	Missing                   string `json:",omitempty"` // why it was not measured
+	Failed                    string `json:",omitempty"` // what went wrong, which ended its part in the run
 	Rounds                    []*round
 
 	kind kind
 }
 
-// measured leaves out the servers that are not installed.
+// measured leaves out the servers that are not installed, and those that failed.
 func measured(all []*result) []*result {
-	return slices.DeleteFunc(slices.Clone(all), func(r *result) bool { return r.Missing != "" })
+	return slices.DeleteFunc(slices.Clone(all), func(r *result) bool { return r.Missing != "" || r.Failed != "" })
 }
 
 // each gives a figure of every round.
@@ -91,10 +93,55 @@ func machine() string {
 	return fmt.Sprintf("%d cores, %s %s", runtime.NumCPU(), runtime.GOOS, strings.TrimSpace(string(kernel)))
 }
 
-func writeJSON(file string, o options, results []*result) error {
-	b, err := json.MarshalIndent(map[string]any{"machine": machine(), "options": o, "results": results}, "", "  ")
+// loadAverage is that of the last minute, by which a reader can judge what else there was.
+func loadAverage() string {
+	b, _ := os.ReadFile("/proc/loadavg")
+	of, _, _ := strings.Cut(string(b), " ")
+	return cmp.Or(of, "unknown")
+}
+
+// record is a whole run, as --json writes it and the command render reads it.
+type record struct {
+	Machine string    `json:"machine"`
+	Load    string    `json:"load"` // average of the machine at the end
+	Date    string    `json:"date"`
+	Command string    `json:"command"`
+	Options options   `json:"options"`
+	Results []*result `json:"results"`
+}
+
+func newRecord(o options, all []*result) *record {
+	return &record{
+		machine(), loadAverage(), time.Now().UTC().Format(time.DateOnly),
+		strings.TrimSpace("go run ./bench " + strings.Join(os.Args[1:], " ")), o, all,
+	}
+}
+
+func (r *record) writeJSON(file string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(file, append(b, '\n'), 0o644)
+}
+
+// readRecord reads what writeJSON wrote.
+func readRecord(file string) (*record, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	for _, x := range r.Results {
+		if x.Server == "" {
+			continue // a workload that could not be prepared
+		}
+		if x.kind, err = kindOf(x.Server); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return &r, nil
 }

@@ -48,13 +48,24 @@ int main(void)
 	return 0;
 }
 `,
+	"ruby.fcgi": `#!/usr/bin/ruby
+require 'fcgi'
+n = 0
+FCGI.each do |r|
+  query = r.env['QUERY_STRING']
+  r.out.print "Content-Type: text/plain\n\n", [$$, r.env['REQUEST_METHOD'], query, r.in.read, n += 1].join(' ')
+  r.err.print "noted\n" if query == 'warn'
+  r.finish
+  exit 3 if query == 'exit'
+end
+`,
 	"php/index.php": `<?php echo getmypid(), ' ', $_SERVER['REQUEST_METHOD'], ' ', $_SERVER['QUERY_STRING'], ' ', file_get_contents('php://input'), ' 1';
 if ($_SERVER['QUERY_STRING'] === 'warn') error_log('noted');
 if ($_SERVER['QUERY_STRING'] === 'exit') { fastcgi_finish_request(); posix_kill(getmypid(), 9); }`,
 }
 
 func TestFastCGIProgramsAreStartedAndKeptRunning(t *testing.T) {
-	needs(t, "CGI::Fast", "php-cgi", "gcc", "libfcgi")
+	needs(t, "CGI::Fast", "php-cgi", "gcc", "libfcgi", "ruby-fcgi")
 	dir := tempDir(t)
 	for name, text := range fastCGIPrograms {
 		writeFile(t, filepath.Join(dir, name), text, 0o755)
@@ -65,10 +76,11 @@ func TestFastCGIProgramsAreStartedAndKeptRunning(t *testing.T) {
 listen: [{http: 127.0.0.1:0}]
 routes:
   - {path: /perl, fastcgi: {program: @DIR@/perl.fcgi, processes: 2}, reuse: {requests: 40}}
+  - {path: /ruby, fastcgi: {program: @DIR@/ruby.fcgi, processes: 2}, reuse: {requests: 40}}
   - {path: /c, fastcgi: {program: @DIR@/c.fcgi, processes: 2}, reuse: {requests: 40}}
   - {path: /php, php: {root: @DIR@/php, fastcgi: {program: /usr/bin/php-cgi, processes: 2}}, reuse: {requests: 40}}
 `, "@DIR@", dir))
-	for _, path := range []string{"/perl", "/c", "/php/"} {
+	for _, path := range []string{"/perl", "/ruby", "/c", "/php/"} {
 		t.Run(path, func(t *testing.T) {
 			c := newClient(t, g.url())
 			var mu sync.Mutex
@@ -106,4 +118,25 @@ routes:
 	g.owed = true
 	require.NoError(t, syscall.Kill(g.pid, syscall.SIGKILL))
 	requireNoScripts(t, dir, 2*time.Second)
+}
+
+// libfcgi looks for a signal between two connections only, or after two seconds.
+func TestALibfcgiProgramIsReplacedAtOnce(t *testing.T) {
+	needs(t, "gcc", "libfcgi")
+	dir := tempDir(t)
+	source, program := writeFile(t, filepath.Join(dir, "c.c"), fastCGIPrograms["c.c"], 0o644), filepath.Join(dir, "c.fcgi")
+	out, err := exec.Command("gcc", "-O2", "-Wall", "-Wno-unused-result", "-o", program, source, "-lfcgi").CombinedOutput()
+	require.NoError(t, err, string(out))
+	g := startGateway(t, dir, `
+listen: [{http: 127.0.0.1:0}]
+routes: [{path: /c, fastcgi: {program: `+program+`}, reuse: {requests: 10}, queue: {wait: 1s}}]
+`)
+	pids := map[string]bool{}
+	c := newClient(t, g.url())
+	for range 50 {
+		a := c.get(t, "/c?q")
+		require.Equal(t, 200, a.status, "it has waited for the queue's time")
+		pids[strings.Fields(a.body)[0]] = true
+	}
+	assert.GreaterOrEqual(t, len(pids), 4)
 }

@@ -48,25 +48,40 @@ func startGatewayAs(t *testing.T, dir, yaml string, h how) *gateway {
 	}
 	binary, err := built()
 	require.NoError(t, err)
+	return startGatewayOf(t, binary, dir, yaml, h)
+}
 
+// startGatewayOf runs a build of its own.
+func startGatewayOf(t *testing.T, binary, dir, yaml string, h how) *gateway {
+	t.Helper()
 	file := filepath.Join(dir, "gateway.yaml")
-	require.NoError(t, os.WriteFile(file, []byte(yaml+"\nadmin: 127.0.0.1:0\n"), 0o644))
+	if !strings.Contains("\n"+yaml, "\nadmin:") {
+		yaml += "\nadmin: 127.0.0.1:0\n"
+	}
+	require.NoError(t, os.WriteFile(file, []byte(yaml), 0o644))
 
 	args := append(h.via[:len(h.via):len(h.via)], binary, "serve", "--config", file, "--wait", "10s")
+	return startServing(t, "gateway", dir, args, h.env)
+}
+
+// startServing starts a command that says where it listens as the gateway does. All that
+// its scripts know of is in dir.
+func startServing(t *testing.T, name, dir string, args, env []string) *gateway {
+	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = dir
-	cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), h.env...)
+	cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	cmd.Stdout = w
 	g := &gateway{dir: dir}
 	t.Cleanup(func() {
-		if assert.Empty(t, scriptsIn(dir), "scripts have outlived the gateway") {
+		if assert.Empty(t, scriptsIn(dir), "scripts have outlived the %s", name) {
 			return
 		}
-		t.Logf("the gateway wrote:\n%s", g.out)
+		t.Logf("the %s wrote:\n%s", name, g.out)
 	})
-	g.server = startServer(t, "gateway", cmd)
+	g.server = startServer(t, name, cmd)
 	w.Close()
 	t.Cleanup(func() { g.end(t) }) // before the cleanup of the server
 	lines := g.readLines(r)
@@ -111,10 +126,10 @@ func (g *gateway) awaitReady(t *testing.T, lines <-chan string) {
 				return
 			default:
 				<-g.gone
-				t.Fatalf("the gateway did not start: %v\n%s", g.err, g.out)
+				t.Fatalf("the %s did not start: %v\n%s", g.name, g.err, g.out)
 			}
 		case <-timeout:
-			t.Fatalf("the gateway did not say where it listens\n%s", g.out)
+			t.Fatalf("the %s did not say where it listens\n%s", g.name, g.out)
 		}
 	}
 }

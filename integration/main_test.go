@@ -35,14 +35,17 @@ func TestMain(m *testing.M) {
 
 var (
 	// raceGateway is the program with the race detector in it, which most tests run.
-	raceGateway = sync.OnceValues(func() (string, error) { return build("gateway-race", "-race") })
+	raceGateway = sync.OnceValues(func() (string, error) { return build("gateway-race", "gateway", "-race") })
+	raceShim    = sync.OnceValues(func() (string, error) { return build("shim-race", "shim", "-race") })
 	// plainGateway is for measuring: the race detector takes memory of its own.
-	plainGateway = sync.OnceValues(func() (string, error) { return build("gateway") })
+	plainGateway = sync.OnceValues(func() (string, error) { return build("gateway", "gateway") })
+	plainShim    = sync.OnceValues(func() (string, error) { return build("shim", "shim") })
 )
 
-func build(name string, flags ...string) (string, error) {
+// build builds a command under a name.
+func build(name, command string, flags ...string) (string, error) {
 	out := filepath.Join(binDir, name)
-	args := append(append([]string{"build"}, flags...), "-o", out, "warmcgi/cmd/gateway")
+	args := append(append([]string{"build"}, flags...), "-o", out, "warmcgi/cmd/"+command)
 	if text, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, text)
 	}

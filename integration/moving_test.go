@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,9 +62,11 @@ func assertMoved(t *testing.T, old, new *client, cases []moved) {
 	}
 }
 
+// withoutPort replaces the port of a URL where it stands as a number, and not within one or
+// within a hash.
 func withoutPort(base, text string) string {
 	u, _ := url.Parse(base)
-	return strings.ReplaceAll(text, u.Port(), "PORT")
+	return regexp.MustCompile(`\b`+u.Port()+`\b`).ReplaceAllString(text, "PORT")
 }
 
 // assertSameVars compares the environments that vars.sh saw, but for the variables
@@ -192,7 +195,7 @@ func TestMovingFromApachesScriptAlias(t *testing.T) {
 
 	known := map[string]string{
 		"CONTEXT_PREFIX": "Apache's own", "CONTEXT_DOCUMENT_ROOT": "Apache's own", "SERVER_SIGNATURE": "Apache's own",
-		"SERVER_SOFTWARE": "names the server", "UNIQUE_ID": "Apache has it with mod_unique_id", "REMOTE_PORT": "another connection",
+		"SERVER_SOFTWARE": "names the server", "UNIQUE_ID": "Apache has it with mod_unique_id", "REQUEST_ID": "the same", "REMOTE_PORT": "another connection",
 	}
 	assertSameVars(t, old, now, request{path: "/cgi-bin/vars.sh/extra/p%C3%A4th?x=1&y", header: hostHeader}, known)
 	assertSameVars(t, old, now, request{path: "/cgi-bin/members/vars.sh", user: "alice", password: "wonder"}, known)
@@ -256,7 +259,7 @@ func TestMovingFromNginxWithFcgiwrap(t *testing.T) {
 	known := map[string]string{
 		"CONTENT_TYPE": unset, "CONTENT_LENGTH": unset, "REMOTE_USER": unset,
 		"FCGI_ROLE": "of the protocol", "HTTP_PROXY": "is never passed on (CVE-2016-5385)",
-		"UNIQUE_ID": "is new", "REMOTE_PORT": "another connection",
+		"UNIQUE_ID": "is new", "REQUEST_ID": "is new", "REMOTE_PORT": "another connection",
 		"HTTP_CONTENT_LENGTH": "has a variable of its own", "HTTP_CONTENT_TYPE": "has a variable of its own",
 	}
 	assertSameVars(t, old, now, request{path: "/cgi-bin/vars.sh?x=1&y", header: hostHeader}, known)
@@ -282,7 +285,7 @@ func TestMovingFromNginxThatSplitsThePath(t *testing.T) {
 	now := newClient(t, s.nginx(t, socket, conf...))
 	known := map[string]string{
 		"CONTENT_TYPE": "is unset", "CONTENT_LENGTH": "is unset", "REMOTE_USER": "is unset", "FCGI_ROLE": "of the protocol",
-		"HTTP_PROXY": "is never passed on", "UNIQUE_ID": "is new", "REMOTE_PORT": "another connection",
+		"HTTP_PROXY": "is never passed on", "UNIQUE_ID": "is new", "REQUEST_ID": "is new", "REMOTE_PORT": "another connection",
 	}
 	assertSameVars(t, old, now, request{path: "/cgi-bin/vars.sh/extra/p%C3%A4th?x=1", header: hostHeader}, known)
 	known["PATH_INFO"], known["PATH_TRANSLATED"] = "is unset", "is unset"

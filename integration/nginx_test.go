@@ -4,6 +4,8 @@ package integration
 
 import (
 	"bufio"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,13 +21,14 @@ import (
 type site struct {
 	dir, bin string
 	museum   *museum
+	front    *server // the last one that was started, where a test wants it
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
 	dir := tempDir(t)
 	s := &site{dir: dir, museum: newGitweb(t, dir)}
-	s.bin = newScripts(t, dir, "echo.c")
+	s.bin = newScripts(t, dir, "echo.c", "flow.c")
 	git(t, dir, "init", "-q", "--bare", "-b", "main", filepath.Join(s.museum.root, "open.git"))
 	git(t, filepath.Join(s.museum.root, "open.git"), "config", "http.receivepack", "true")
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "htdocs"), 0o755))
@@ -88,6 +91,40 @@ func TestBehindNginxFormsArriveWhole(t *testing.T) {
 	c := newClient(t, s.nginx(t, socket, "gzip off;", "gzip off; client_max_body_size 10m;"))
 	assertForms(t, c, "/cgi-bin/form.pl")
 	assert.Zero(t, g.metric(t, "warmcgi_request_errors_total", ""))
+}
+
+func TestBehindNginxLargeAnswersAndUploadsComeWhole(t *testing.T) {
+	needs(t, "nginx", "gcc")
+	s := newSite(t)
+	g, socket := s.gateway(t)
+	assertFlows(t, newClient(t, s.nginx(t, socket, "gzip off;", "gzip off; client_max_body_size 100m;")))
+	assert.Zero(t, g.metric(t, "warmcgi_request_errors_total", ""))
+}
+
+// assertFlows moves much in each direction.
+func assertFlows(t *testing.T, c *client) {
+	t.Helper()
+	for _, query := range []string{"send=104857600&length", "send=104857600", "send=65536&length", "send=65535"} {
+		res := c.open(t, "/cgi-bin/flow.cgi?"+query)
+		require.Equal(t, http.StatusOK, res.StatusCode)
+		total, err := newFlow(0).check(res.Body)
+		assert.NoError(t, err, query)
+		assert.Contains(t, query, fmt.Sprint("send=", total))
+	}
+	for _, chunked := range []bool{false, true} {
+		const n = 10 << 20
+		r, err := http.NewRequestWithContext(bounded(t), http.MethodPost, c.base+"/cgi-bin/flow.cgi", newFlow(n))
+		require.NoError(t, err)
+		if r.ContentLength = n; chunked {
+			r.ContentLength = -1
+		}
+		res, err := c.http.Do(r)
+		require.NoError(t, err)
+		b, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		res.Body.Close()
+		assert.Equal(t, fmt.Sprintf("took %d of %d octets, 0 blocks wrong\n", n, n), string(b), "chunked: %v", chunked)
+	}
 }
 
 func TestBehindNginxAnswersCanStream(t *testing.T) {
@@ -268,5 +305,20 @@ func varsOf(t *testing.T, a answer) map[string]string {
 			vars[name] = value
 		}
 	}
+	return vars
+}
+
+// varsURL asks for vars.sh, in the folder of scripts at a path, with all that a front server
+// can get wrong.
+func varsURL(folder string) string { return folder + "vars.sh/extra/p%C3%A4th?x=1&y" }
+
+// assertVars looks at what vars.sh has seen of a request for varsURL.
+func assertVars(t *testing.T, folder string, a answer) map[string]string {
+	t.Helper()
+	vars := varsOf(t, a)
+	assert.Equal(t, folder+"vars.sh", vars["SCRIPT_NAME"])
+	assert.Equal(t, "/extra/päth", vars["PATH_INFO"])
+	assert.Equal(t, "x=1&y", vars["QUERY_STRING"])
+	assert.Equal(t, "127.0.0.1", vars["REMOTE_ADDR"])
 	return vars
 }

@@ -75,10 +75,14 @@ var phpScripts = map[string]string{
 	"raw.php":    `<?php $b = file_get_contents('php://input'); echo $_SERVER['CONTENT_LENGTH'] ?? 'none', ' ', strlen($b), ' ', hash('sha256', $b);`,
 	"events.php": `<?php header('Content-Type: text/event-stream'); for ($i = 0; $i < 3; $i++) { while (!file_exists($_GET['go'] . $i)) { usleep(1000); clearstatcache(); } echo "data: $i\n\n"; ob_flush(); flush(); }`,
 	"finish.php": `<?php echo $_GET['t']; fastcgi_finish_request(); usleep(20000); file_put_contents($_GET['log'], "x", FILE_APPEND | LOCK_EX);`,
+	"behind.php": `<?php echo $_GET['t']; fastcgi_finish_request(); while (!file_exists($_GET['go'])) { usleep(1000); clearstatcache(); }`,
 	"token.php":  `<?php echo $_GET['t'], ' ', getmypid();`,
 	"half.php":   `<?php echo str_repeat('x', 100000); ob_flush(); flush(); posix_kill(getmypid(), 9); usleep(1000000);`,
 	"exit.php":   `<?php http_response_code(404); echo 'part'; exit(3);`,
 	"memory.php": `<?php echo 'start'; $s = str_repeat('x', 1 << 30);`,
+	"late.php":   `<?php echo str_repeat('x', 100000); ob_flush(); flush(); $s = str_repeat('x', 1 << 30);`,
+	"left.php":   `<?php echo 'begun'; ob_flush(); flush(); exit(3);`,
+	"fatal.php":  `<?php no_such_function();`,
 	"errors.php": `<?php error_log("first line\nsecond"); trigger_error('a warning', E_USER_WARNING); echo 'done';`,
 	"big.php":    `<?php $b = str_repeat('0123456789abcdef', 65536); for ($i = 0; $i < 100; $i++) echo $b;`,
 	"style.css":  "body {}\n",
@@ -174,6 +178,28 @@ func TestPHPsEventsComeAsTheyAreWritten(t *testing.T) {
 	}
 }
 
+func TestAPHPScriptThatEndsEarlyHasAnsweredWhatItHasWritten(t *testing.T) {
+	s := newPHPSite(t, children4, phpRoute)
+	for range 3 {
+		a := s.c.get(t, "/left.php")
+		assert.Equal(t, []any{200, "begun"}, []any{a.status, a.body})
+		a = s.c.get(t, "/exit.php")
+		assert.Equal(t, []any{404, "part"}, []any{a.status, a.body})
+		// PHP says no more than its log: the answer is whole to it.
+		a = s.c.get(t, "/late.php")
+		assert.Equal(t, 200, a.status)
+		assert.True(t, strings.HasPrefix(a.body, strings.Repeat("x", 100_000)), len(a.body))
+		a = s.c.get(t, "/memory.php")
+		assert.Equal(t, 500, a.status)
+		a = s.c.get(t, "/fatal.php")
+		assert.Equal(t, 500, a.status)
+	}
+	for _, line := range []string{"Allowed memory size of", "Call to undefined function no_such_function()"} {
+		assert.Eventually(t, func() bool { return strings.Contains(s.out.String(), line) }, patience, 10*time.Millisecond, line)
+	}
+	assert.Zero(t, s.metric(t, "warmcgi_request_errors_total", ""))
+}
+
 func TestAPHPProcessThatDiesInMidAnswerBreaksTheAnswerOff(t *testing.T) {
 	s := newPHPSite(t, children4, phpRoute)
 	for range 5 {
@@ -188,6 +214,11 @@ func TestAPHPProcessThatDiesInMidAnswerBreaksTheAnswerOff(t *testing.T) {
 // load asks for the path from so many connections until all is asked, and returns what
 // failed. Each answer has to begin with its token.
 func (s *phpSite) load(t *testing.T, path string, connections, requests int) (failed int64) {
+	return s.loadOf(t, connections, requests, func(token string) request { return request{path: path + "t=" + token} })
+}
+
+// loadOf is load where what is asked depends on the token.
+func (s *phpSite) loadOf(t *testing.T, connections, requests int, ask func(token string) request) (failed int64) {
 	var next, bad atomic.Int64
 	var wg sync.WaitGroup
 	for range connections {
@@ -196,10 +227,10 @@ func (s *phpSite) load(t *testing.T, path string, connections, requests int) (fa
 			defer c.http.CloseIdleConnections()
 			for i := next.Add(1); i <= int64(requests); i = next.Add(1) {
 				token := fmt.Sprint("t", i, ".")
-				a, err := c.try(request{path: path + "t=" + token})
+				a, err := c.try(ask(token))
 				if err != nil || a.status != 200 || !strings.HasPrefix(a.body, token) {
 					if bad.Add(1) < 5 {
-						t.Log(path, err, a.status, a.body)
+						t.Log(ask(token), err, a.status, a.body)
 					}
 				}
 			}
@@ -209,32 +240,56 @@ func (s *phpSite) load(t *testing.T, path string, connections, requests int) (fa
 	return bad.Load()
 }
 
+// POSTs, too: a child that ends leaves those unread that are on its connection.
 func TestNoRequestFailsWhilePHPsProcessesAreReplaced(t *testing.T) {
 	s := newPHPSite(t, children4+"pm.max_requests = 50\n", phpRoute)
-	assert.Zero(t, s.load(t, "/token.php?", 16, 3000))
+	assert.Zero(t, s.loadOf(t, 16, 3000, func(token string) request {
+		if strings.HasSuffix(token, "3.") {
+			return request{method: "POST", path: "/token.php?t=" + token, body: "a=b", header: map[string]string{"Content-Type": "application/x-www-form-urlencoded"}}
+		}
+		return request{path: "/token.php?t=" + token}
+	}))
 }
 
 func TestNoGETFailsWhilePHPIsReloaded(t *testing.T) {
-	s := newPHPSite(t, children4, phpRoute)
-	ctx, stop := context.WithCancel(t.Context())
-	var reloads sync.WaitGroup
-	reloads.Go(func() {
-		for ctx.Err() == nil {
-			syscall.Kill(s.fpm.pid, syscall.SIGUSR2)
-			select {
-			case <-ctx.Done():
-			case <-time.After(500 * time.Millisecond):
-			}
-		}
-	})
-	assert.Zero(t, s.load(t, "/token.php?", 8, 5000))
-	stop()
-	reloads.Wait()
+	for name, settings := range map[string]string{
+		"children may end their requests": "",
+		"they are killed":                 "[global]\nprocess_control_timeout = 0\n", // which is how it is if nobody sets it
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newPHPSite(t, children4+settings, phpRoute)
+			s.fpm.hard = true // it loses a SIGTERM that comes while it reloads
+			ctx, stop := context.WithCancel(t.Context())
+			var reloads sync.WaitGroup
+			reloads.Go(func() {
+				for ctx.Err() == nil {
+					syscall.Kill(s.fpm.pid, syscall.SIGUSR2)
+					select {
+					case <-ctx.Done():
+					case <-time.After(500 * time.Millisecond):
+					}
+				}
+			})
+			assert.Zero(t, s.load(t, "/token.php?", 8, 3000))
+			stop()
+			reloads.Wait()
+		})
+	}
 }
 
 func TestMoreConnectionsThanPHPHasProcessesDoNotStarve(t *testing.T) {
 	s := newPHPSite(t, "pm.max_children = 2\n", strings.Replace(phpRoute, "max_conns: 8", "max_conns: 32", 1))
 	assert.Zero(t, s.load(t, "/token.php?", 24, 2000))
+}
+
+func TestPHPsStatusPageTellsHowManyRequestsItGets(t *testing.T) {
+	const route = "  - {path: /, php: {root: '@DIR@/www', fastcgi: {servers: ['unix:@DIR@/fpm/s'], health: {check: status, path: /fpm-status, every: 10ms}}}}\n"
+	s := newPHPSite(t, "pm.max_children = 3\npm.status_path = /fpm-status\n", route)
+	status := func() string { return newClient(t, s.admin).get(t, "/status").body }
+	assert.Eventually(t, func() bool { return strings.Contains(status(), `"room":3`) }, patience, 10*time.Millisecond)
+	assert.Zero(t, s.load(t, "/token.php?", 16, 500), "the others wait in the gateway")
+	s.fpm.stop(t)
+	assert.Eventually(t, func() bool { return strings.Contains(status(), `"out":"un`) }, patience, 10*time.Millisecond)
 }
 
 func TestAPHPProcessThatWorksOnBehindItsAnswerIsNoProblem(t *testing.T) {
@@ -252,5 +307,40 @@ func TestADeployOfPHPByASymbolicLinkTakesEffectAtOnce(t *testing.T) {
 		require.NoError(t, os.Symlink(release, filepath.Join(s.dir, "next")))
 		require.NoError(t, os.Rename(filepath.Join(s.dir, "next"), filepath.Join(s.dir, "current")))
 		assert.Equal(t, fmt.Sprintf("release %d %s", i, release), s.c.get(t, "/v.php").body)
+	}
+}
+
+func TestPHPGetsTheRealNameOfAFileBelowALink(t *testing.T) {
+	s := newPHPSite(t, children4, phpRoute)
+	www := filepath.Join(s.dir, "www")
+	writeFile(t, filepath.Join(www, "v1/app.php"), "<?php echo $_SERVER['SCRIPT_FILENAME'], ' ', $_SERVER['SCRIPT_NAME'];", 0o644)
+	for name, to := range map[string]string{"v1/index.php": "app.php", "current": "v1", "one.php": "v1/app.php"} {
+		require.NoError(t, os.Symlink(to, filepath.Join(www, name)))
+	}
+	for _, path := range []string{"/v1/app.php", "/current/app.php", "/one.php", "/v1/index.php", "/current/index.php"} {
+		assert.Equal(t, filepath.Join(www, "v1/app.php")+" "+path, s.c.get(t, path).body, path)
+	}
+	assert.Equal(t, filepath.Join(www, "v1/app.php")+" /current/index.php", s.c.get(t, "/current/").body)
+}
+
+// php-src issue 10335: END_REQUEST has come, but the child goes on with the script. A request
+// that was sent on its connection would wait for that, while other children are idle.
+func TestNoRequestWaitsForAPHPProcessThatWorksOnBehindItsAnswer(t *testing.T) {
+	for _, kept := range []int{0, 4} { // connections that are there when it happens
+		t.Run(fmt.Sprint(kept), func(t *testing.T) {
+			s := newPHPSite(t, children4, phpRoute)
+			s.load(t, "/token.php?", kept, 10*kept)
+			const busy = 3 // of 4 children
+			for i := range busy {
+				a := s.c.get(t, fmt.Sprintf("/behind.php?t=%d&go=%s/go", i, s.dir))
+				assert.Equal(t, fmt.Sprint(i), a.body)
+			}
+			for i := range 30 {
+				path, method := fmt.Sprintf("/token.php?t=%d.", i), []string{"GET", "POST"}[i%2]
+				a := s.c.do(t, request{method: method, path: path, body: map[string]string{"POST": "a=b"}[method]})
+				assert.True(t, strings.HasPrefix(a.body, fmt.Sprint(i, ". ")), a.body)
+			}
+			writeFile(t, s.dir+"/go", "", 0o644)
+		})
 	}
 }

@@ -133,6 +133,13 @@ func (o *lastOutput) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// reset forgets what was written.
+func (o *lastOutput) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.b = nil
+}
+
 func (o *lastOutput) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

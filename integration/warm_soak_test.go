@@ -202,13 +202,7 @@ func (s *soak) edit(ctx context.Context, pause time.Duration) {
 	for i := 0; ctx.Err() == nil; i++ {
 		for name, text := range soakScripts {
 			file := filepath.Join(s.dir, "cgi", name)
-			syscall.ForkLock.RLock()
-			err := os.WriteFile(file+".new", []byte(text+"# "+strconv.Itoa(i)+"\n"), 0o755)
-			syscall.ForkLock.RUnlock()
-			if err == nil {
-				err = os.Rename(file+".new", file)
-			}
-			if err != nil {
+			if err := replaceScript(file, text+"# "+strconv.Itoa(i)+"\n"); err != nil {
 				s.note("%v", err)
 			}
 			select {
@@ -218,6 +212,17 @@ func (s *soak) edit(ctx context.Context, pause time.Duration) {
 			}
 		}
 	}
+}
+
+// replaceScript puts another script in the place of one, whole, as a deploy should.
+func replaceScript(file, text string) error {
+	syscall.ForkLock.RLock() // or a fork has it open for writing as it is executed
+	err := os.WriteFile(file+".new", []byte(text), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
 }
 
 // kill kills a process of the gateway's at random: a worker, or a warm parent.

@@ -9,12 +9,17 @@ import (
 )
 
 type checkCmd struct {
-	File string `arg:"" help:"Configuration file."`
+	File   string `arg:"" optional:"" help:"Configuration file."`
+	Config string `short:"c" placeholder:"FILE" help:"The same, as serve has it."`
 }
 
 // Run ends with status 1 where serving the file would not do all that it says.
 func (c *checkCmd) Run(out io.Writer) error {
-	conf, err := config.Load(c.File, config.Options{})
+	file, err := oneOf(c.File, c.Config)
+	if err != nil {
+		return fmt.Errorf("%w: gateway check FILE", err)
+	}
+	conf, err := loadConfig(file)
 	if err != nil {
 		return err
 	}
@@ -24,8 +29,16 @@ func (c *checkCmd) Run(out io.Writer) error {
 	for _, n := range conf.Notes {
 		fmt.Fprintf(out, "note: %s\n", n)
 	}
-	_, err = fmt.Fprintf(out, "%s is fine: %s, %s\n", c.File, count(len(conf.Listen), "door"), count(len(conf.Routes), "route"))
+	_, err = fmt.Fprintf(out, "%s is fine: %s, %s\n", file, count(len(conf.Listen), "door"), count(len(conf.Routes), "route"))
 	return err
+}
+
+// oneOf is the configuration file that was named, as an argument or by --config.
+func oneOf(argument, flag string) (string, error) {
+	if (argument == "") == (flag == "") {
+		return "", errors.New("give one configuration file")
+	}
+	return argument + flag, nil
 }
 
 func count(n int, what string) string {

@@ -1,30 +1,35 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sort"
 	"strings"
 
-	"warmcgi/internal/config"
 	"warmcgi/internal/gateway"
 )
 
 type explainCmd struct {
-	File   string `arg:"" help:"Configuration file, or a folder as for serve."`
-	URL    string `arg:"" help:"A URL, or its path and query."`
+	File   string `arg:"" optional:"" help:"Configuration file, or a folder as for serve."`
+	URL    string `arg:"" optional:"" help:"A URL, or its path and query."`
+	Config string `short:"c" placeholder:"FILE" help:"Configuration file, as serve has it; then the URL alone follows."`
 	Method string `default:"GET" help:"Request method."`
 }
 
 // Run asks the real routing, and a backend that starts nothing.
 func (c *explainCmd) Run(out io.Writer) error {
-	conf, err := loadConfig(c.File)
+	if c.Config != "" && c.URL == "" {
+		c.File, c.URL = c.Config, c.File
+	} else if c.Config != "" {
+		c.URL = ""
+	}
+	if c.URL == "" {
+		return errors.New("give a configuration file and one URL: gateway explain FILE URL")
+	}
+	conf, err := loadConfigOrFolder(c.File)
 	if err != nil {
-		dir, derr := config.ForDir(c.File)
-		if derr != nil {
-			return err
-		}
-		conf = dir
+		return err
 	}
 	r, err := newRequest(c.Method, c.URL, nil, 0)
 	if err != nil {
@@ -36,7 +41,7 @@ func (c *explainCmd) Run(out io.Writer) error {
 	}
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(out, "%-12s %s\n", name, value)
+			fmt.Fprintf(out, "%-12s %s\n", name, visible(value))
 		}
 	}
 	line("route", e.Route)
@@ -54,8 +59,11 @@ func (c *explainCmd) Run(out io.Writer) error {
 	if u := e.Script.Confine.RunsAs(); u != nil {
 		line("user", u.String())
 	}
-	if e.Script.Confine.Limited() {
-		line("limits", e.Script.Confine.Limits.String())
+	if words := e.Script.Confine.Words(); words != "" {
+		line("limits", words)
+	}
+	if e.Script.Confine.Sandboxed() {
+		line("sandbox", e.Script.Confine.Sandbox.String())
 	}
 	if sc.NPH {
 		line("nph", "the script writes the whole answer itself")
@@ -64,7 +72,7 @@ func (c *explainCmd) Run(out io.Writer) error {
 	sort.Strings(vars)
 	fmt.Fprintln(out, "environment")
 	for _, v := range vars {
-		fmt.Fprintf(out, "  %s\n", v)
+		fmt.Fprintf(out, "  %s\n", visible(v))
 	}
 	return nil
 }

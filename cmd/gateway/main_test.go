@@ -54,6 +54,15 @@ func TestMistakesOnTheCommandLineAreNamed(t *testing.T) {
 		{[]string{"config"}, "give either --reference or --schema"},
 		{[]string{"run", script}, "is not executable: chmod +x it, or give --interpreter"},
 		{[]string{"run", t.TempDir()}, "is a folder"},
+		{[]string{"fcgi-call", "nohost", "/x.php"}, "is not an address"},
+		{[]string{"fcgi-call", "127.0.0.1:1"}, "SCRIPT is missing"},
+		{[]string{"fcgi-call", "systemd:x", "/x.php"}, "is for doors"},
+		{[]string{"fcgi-call", "127.0.0.1:1", "/x.php", "--ca", "x"}, "--ca and --cert go with tls:"},
+		{[]string{"fcgi-call", "127.0.0.1:1", "/x.php", "--param", "=x"}, "write NAME=VALUE"},
+		{[]string{"fcgi-call", "127.0.0.1:1", "/x.php", "--path", "x"}, "write /extra/path"},
+		{[]string{"fcgi-call", "127.0.0.1:1", "--ping", "--status"}, "can't be used together"},
+		{[]string{"fcgi-call", "127.0.0.1:1", "/x", "--values"}, "is about no SCRIPT"},
+		{[]string{"fcgi-call", "unix:/no/such", "/x.php"}, "unix:/no/such: can't be reached"},
 		{[]string{"run", "/no/such"}, "no such file or directory"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
@@ -83,7 +92,7 @@ func TestHelpAndVersionSucceed(t *testing.T) {
 	assert.Contains(t, stdout, "explain")
 	status, stdout, _ = gatewayCommand("version")
 	assert.Zero(t, status)
-	assert.Contains(t, stdout, "warmcgi/")
+	assert.Contains(t, stdout, "gateway 0.")
 }
 
 func TestCheckShowsTheLineThatIsWrong(t *testing.T) {
@@ -99,6 +108,19 @@ func TestCheckAcceptsWhatCanBeServed(t *testing.T) {
 	status, stdout, stderr := gatewayCommand("check", file)
 	assert.Zero(t, status, stderr)
 	assert.Contains(t, stdout, "is fine")
+}
+
+func TestCheckAndExplainTakeAConfigurationAsServeDoes(t *testing.T) {
+	file := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes: [{path: /, files: {root: .}}]\n", 0o644)
+	for _, args := range [][]string{{"check", "-c", file}, {"check", "--config", file}, {"explain", "-c", file, "/g.yaml"}, {"explain", file, "/g.yaml"}} {
+		status, _, stderr := gatewayCommand(args...)
+		assert.Zero(t, status, "%q %s", args, stderr)
+	}
+	for _, args := range [][]string{{"check"}, {"check", "-c", file, file}, {"explain"}, {"explain", file}, {"explain", "-c", file}, {"explain", "-c", file, file, "/g.yaml"}} {
+		status, _, stderr := gatewayCommand(args...)
+		assert.Equal(t, 1, status, args)
+		assert.Contains(t, stderr, "give ", args)
+	}
 }
 
 func TestTheManualAndTheSchemaArePrinted(t *testing.T) {
@@ -219,11 +241,13 @@ func TestEveryProgramOfTheExampleAnswers(t *testing.T) {
 func TestExplainShowsUserAndLimits(t *testing.T) {
 	needsRoot(t)
 	script := write(t, "a.cgi", echoScript, 0o755)
-	file := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, cgi: {dir: "+filepath.Dir(script)+"}, user: nobody, limits: {cpu: 30s, memory: 1GiB}}\n", 0o644)
+	file := write(t, "g.yaml", "listen: [{http: \"127.0.0.1:0\"}]\nroutes:\n  - {path: /, cgi: {dir: "+filepath.Dir(script)+"}, user: nobody, limits: {cpu: 30s, memory: 1GiB}}\n  - {path: /x/, cgi: {dir: "+filepath.Dir(script)+"}, limits: {script: {processes: 9}}}\n", 0o644)
 	status, stdout, stderr := gatewayCommand("explain", file, "/a.cgi")
 	assert.Zero(t, status, stderr)
 	assert.Regexp(t, `(?m)^user +nobody \(uid 65534, gid 65534, groups 65534\)$`, stdout)
 	assert.Regexp(t, `(?m)^limits +memory 1GiB, cpu 30s$`, stdout)
+	_, stdout, _ = gatewayCommand("explain", file, "/x/a.cgi")
+	assert.Regexp(t, `(?m)^limits +script.processes 9$`, stdout)
 }
 
 func TestCheckNotesALimitThatDoesNotHold(t *testing.T) {

@@ -7,11 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/textproto"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -21,11 +19,8 @@ import (
 )
 
 type runCmd struct {
-	Script      string        `arg:"" help:"The program."`
-	Path        string        `placeholder:"/x?y=1" help:"Extra path and query behind the program's name."`
-	Method      string        `default:"GET" help:"Request method."`
-	Body        string        `placeholder:"FILE" help:"File with the request's body; - is standard input."`
-	Header      []string      `short:"H" sep:"none" placeholder:"NAME: VALUE" help:"Request field; may be given again."`
+	Script string `arg:"" help:"The program."`
+	requestFlags
 	Env         []string      `sep:"none" placeholder:"NAME=VALUE" help:"Variable of the base environment; may be given again."`
 	Interpreter string        `placeholder:"PROGRAM" help:"What runs the file if it is not executable."`
 	Timeout     time.Duration `default:"60s" help:"How long it may take."`
@@ -39,7 +34,7 @@ func (c *runCmd) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r, err := c.request()
+	r, err := c.request(filepath.Base(c.Script))
 	if err != nil {
 		return err
 	}
@@ -78,8 +73,8 @@ func (c *runCmd) config() (*config.Config, error) {
 	if info.IsDir() {
 		return nil, fmt.Errorf("%s is a folder; `gateway serve %s` serves it", c.Script, c.Script)
 	}
-	if info.Mode().Perm()&0o111 == 0 && c.Interpreter == "" {
-		return nil, fmt.Errorf("%s is not executable: chmod +x it, or give --interpreter", c.Script)
+	if err := checkExecutable(c.Script, info, c.Interpreter); err != nil {
+		return nil, err
 	}
 	conf, err := config.ForDir(filepath.Dir(file))
 	if err != nil {
@@ -98,65 +93,12 @@ func (c *runCmd) config() (*config.Config, error) {
 	if c.Interpreter != "" {
 		rt.Interpreters = map[string]string{filepath.Ext(file): c.Interpreter}
 	}
-	if rt.Env, err = envOf(c.Env); err != nil {
-		return nil, err
+	if rt.Env, err = config.ParseEnv(c.Env); err != nil {
+		return nil, fmt.Errorf("--env: %w", err)
 	}
 	conf.Routes, conf.Listen = []config.Route{rt}, nil
 	conf.Log.Access.Format = config.AccessOff
 	return conf, nil
-}
-
-// envOf reads --env.
-func envOf(words []string) (config.Env, error) {
-	env := config.Env{}
-	for _, e := range words {
-		name, value, ok := strings.Cut(e, "=")
-		if !ok {
-			return nil, fmt.Errorf("--env %q: write NAME=VALUE", e)
-		}
-		env[name] = value
-	}
-	return env, nil
-}
-
-func (c *runCmd) request() (*http.Request, error) {
-	if c.Path != "" && c.Path[0] != '/' && c.Path[0] != '?' {
-		return nil, fmt.Errorf("--path %q: write /extra/path, ?query or both", c.Path)
-	}
-	target := (&urlPath{filepath.Base(c.Script)}).String() + c.Path
-	var body io.Reader
-	size := int64(0)
-	switch c.Body {
-	case "":
-	case "-":
-		body, size = os.Stdin, -1
-	default:
-		f, err := os.Open(c.Body)
-		if err != nil {
-			return nil, err
-		}
-		info, err := f.Stat()
-		if err != nil {
-			return nil, err
-		}
-		body, size = f, info.Size()
-	}
-	r, err := newRequest(c.Method, target, body, size)
-	if err != nil {
-		return nil, err
-	}
-	for _, h := range c.Header {
-		name, value, ok := strings.Cut(h, ":")
-		if !ok {
-			return nil, fmt.Errorf("--header %q: write NAME: VALUE", h)
-		}
-		r.Header.Add(textproto.TrimString(name), textproto.TrimString(value))
-	}
-	if h := r.Header.Get("Host"); h != "" {
-		r.Host = h
-		r.Header.Del("Host")
-	}
-	return r, nil
 }
 
 // answer reports whether the answer broke off.

@@ -1,27 +1,25 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"warmcgi/internal/config"
 	"warmcgi/internal/gateway"
+	"warmcgi/internal/serving"
 )
 
 type serveCmd struct {
 	Dir    string        `arg:"" optional:"" help:"Folder to serve: its files, the scripts among them, and its cgi-bin. Without it and without --config: the built-in example."`
 	Config string        `short:"c" placeholder:"FILE" help:"Configuration file."`
 	Listen string        `placeholder:"ADDR" help:"Address for DIR or the example: HOST:PORT or unix:/path (default 127.0.0.1:8080)."`
-	Wait   time.Duration `default:"30s" help:"How long requests may go on when the gateway is asked to end (SIGTERM)."`
+	Wait   time.Duration `default:"30s" help:"How long requests may go on when the gateway is asked to end (SIGTERM), or another process has taken over (SIGUSR2)."`
+
+	PIDFile string `name:"pid-file" type:"path" placeholder:"FILE" help:"File for the number of the process that serves, also after an upgrade."`
 }
 
 func (c *serveCmd) Run(out io.Writer) error {
@@ -33,37 +31,30 @@ func (c *serveCmd) Run(out io.Writer) error {
 		}
 		defer os.RemoveAll(dir)
 	}
-	conf, err := c.load(dir)
+	up, err := serving.NewUpgrader(c.PIDFile)
 	if err != nil {
 		return err
 	}
-	log := newLog(conf.Log)
+	defer up.Stop()
+	conf, err := c.load(dir)
+	if err != nil {
+		return up.Failed(err)
+	}
+	log, level := serving.NewLog(conf.Log)
 	for _, n := range conf.Notes {
 		log.Warn("a key of the configuration may not do what it seems to", "why", n.Summary())
 	}
-	s, err := gateway.New(conf, gateway.Options{Log: log, Shim: shimCommandLine()})
+	s, err := gateway.New(conf, gateway.Options{Log: log, Level: level, Shim: shimCommandLine(), Sockets: up.Sockets})
 	if err != nil {
-		return friendly(err)
+		return up.Failed(serving.Friendly(err))
 	}
-	for _, url := range s.Addrs() {
-		fmt.Fprintln(out, "serving", url)
-	}
+	serving.PrintDoors(out, s)
 	if c.Dir == "" && c.Config == "" {
 		c.printExample(out, s.Addrs()[0])
 	}
-	if a := s.AdminAddr(); a != nil {
-		fmt.Fprintf(out, "admin   %s (metrics, status, healthz, readyz)\n", adminURL(a))
-	}
-	stopReaper := reapOrphans(log, s.Owns)
-	defer stopReaper()
-	return c.serve(s, log)
-}
-
-func adminURL(a net.Addr) string {
-	if a.Network() == "unix" {
-		return "unix:" + a.String()
-	}
-	return "http://" + a.String() + "/"
+	serving.PrintAdmin(out, s)
+	p := &serving.Process{Server: s, Log: log, Wait: c.Wait, Upgrader: up, Load: func() (*config.Config, error) { return c.load(dir) }}
+	return p.Run()
 }
 
 // printExample shows the URLs of the example.
@@ -111,65 +102,14 @@ func (c *serveCmd) load(dir string) (*config.Config, error) {
 // loadConfig reads a file to serve it.
 func loadConfig(file string) (*config.Config, error) { return config.Load(file, config.Options{}) }
 
-// serve runs until SIGINT or SIGTERM; a second one does not wait. SIGUSR1 reopens
-// the logs.
-func (c *serveCmd) serve(s *gateway.Server, log *slog.Logger) error {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
-	defer signal.Stop(signals)
-	failed := make(chan error, 1)
-	go func() { failed <- s.Serve() }() // ends with Shutdown
-	for {
-		select {
-		case err := <-failed:
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			defer cancel()
-			return errors.Join(err, s.Shutdown(ctx))
-		case sig := <-signals:
-			if sig == syscall.SIGUSR1 {
-				reopenLogs(s, log)
-				continue
-			}
-			log.Info("ending: waiting for requests", "signal", sig.String(), "at_most", c.Wait)
-			ctx, cancel := context.WithTimeout(context.Background(), c.Wait)
-			go func() { // ends with the process
-				for sig := range signals {
-					if sig != syscall.SIGUSR1 {
-						cancel()
-						return
-					}
-					reopenLogs(s, log)
-				}
-			}()
-			err := s.Shutdown(ctx)
-			cancel()
-			return errors.Join(err, <-failed)
-		}
+// loadConfigOrFolder reads a file, or makes what serves a folder.
+func loadConfigOrFolder(name string) (*config.Config, error) {
+	conf, err := loadConfig(name)
+	if err == nil {
+		return conf, nil
 	}
-}
-
-func reopenLogs(s *gateway.Server, log *slog.Logger) {
-	if err := s.ReopenLogs(); err != nil {
-		log.Error("can't reopen the access log; the old one stays", "err", err)
+	if dir, derr := config.ForDir(name); derr == nil {
+		return dir, nil
 	}
-}
-
-// newLog is the gateway's own log.
-func newLog(c config.Log) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.Level.Slog()}
-	if c.Format == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(os.Stderr, o))
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, o))
-}
-
-// friendly adds what to do about the errors that people meet first.
-func friendly(err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w\nSomething else listens there; choose another address with --listen, or in the configuration file", err)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%w\nPorts below 1024 need root, or the capability CAP_NET_BIND_SERVICE", err)
-	}
-	return err
+	return nil, err
 }

@@ -1,29 +1,28 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
-	"net/http"
+	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"warmcgi/internal/cgi"
-	"warmcgi/internal/config"
 	"warmcgi/internal/gateway"
 	"warmcgi/internal/pool"
 )
 
 type statusCmd struct {
-	Config string `short:"c" placeholder:"FILE" help:"Configuration file, for its admin: address."`
-	Admin  string `placeholder:"ADDR" help:"The admin door: HOST:PORT or unix:/path (default: the configuration's, or 127.0.0.1:9180)."`
-	JSON   bool   `help:"Print what the admin door says, as it is."`
+	adminFlags
+	JSON  bool `help:"Print what the admin door says, as it is." xor:"how"`
+	Watch bool `short:"w" help:"Go on, once a second, until it is interrupted; gateway top shows more." xor:"how"`
 }
 
 // Help is the legend.
@@ -36,74 +35,71 @@ forked from: spawned until it changes), broken (it can't be loaded: spawned, and
 IDLE, BUSY: workers. WAIT: requests that wait for one. REQ/S, FORKS/S: rates of the workers. FORK: time until a forked worker waits for a request. PARENT: memory
 of the warm parent (PSS). SPAWN, WARM, REUSE: requests answered so. LAST: time since the last request.
 
-Below the table stands why a script is not in the mode that it could have.`
+FastCGI servers have a table of their own: IN or why they are left out (unreachable, failing: requests in a row have failed, unhealthy: its checks fail),
+the requests that they have, how many they can have (ROOM), and the connections that are KEPT for the next one. WAIT: requests that wait for room.
+
+Below the table of scripts stands why a script is not in the mode that it could have.`
 }
 
-// statusTime is how long an admin door may take: it never waits for a script.
-const statusTime = 5 * time.Second
-
 func (c *statusCmd) Run(out io.Writer) error {
-	addr, err := c.address()
-	if err != nil {
-		return err
-	}
-	body, err := getStatus(addr)
+	door, err := c.door()
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		_, err := out.Write(body)
+		body, err := door.get("/status")
+		if err != nil {
+			return err
+		}
+		_, err = out.Write(body)
 		return err
 	}
+	if c.Watch {
+		return c.watch(door, out)
+	}
+	return c.print(door, out)
+}
+
+func (c *statusCmd) print(door *adminDoor, out io.Writer) error {
 	var st gateway.Status
-	if err := json.Unmarshal(body, &st); err != nil {
-		return fmt.Errorf("the admin door %s says something else: %w", addr, err)
+	if err := door.read("/status", &st); err != nil {
+		return err
 	}
 	return printStatus(out, st, time.Now(), widthOf(out))
 }
 
-func (c *statusCmd) address() (config.Address, error) {
-	var addr config.Address
-	switch {
-	case c.Admin != "":
-		if err := addr.UnmarshalText([]byte(c.Admin)); err != nil {
-			return addr, fmt.Errorf("--admin %s: %w", c.Admin, err)
-		}
-	case c.Config != "":
-		conf, err := loadConfig(c.Config)
-		if err != nil {
-			return addr, err
-		}
-		if addr = conf.Admin; addr.IsZero() {
-			return addr, errors.New("the configuration has no admin: address, so there is nobody to ask")
-		}
-	default:
-		return addr, addr.UnmarshalText([]byte(defaultAdmin))
-	}
-	return addr, nil
-}
+// clearScreen has a terminal begin at its top (ECMA-48).
+const clearScreen = "\x1b[H\x1b[2J\x1b[3J"
 
-// defaultAdmin is where the examples of the documentation have the admin door.
-const defaultAdmin = "127.0.0.1:9180"
-
-func getStatus(addr config.Address) ([]byte, error) {
-	client := http.Client{Timeout: statusTime, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, addr.Network(), addr.Addr())
-		},
-	}}
-	res, err := client.Get("http://admin/status")
-	if err != nil {
-		return nil, fmt.Errorf("no admin door answers at %s: %w\n"+
-			"Does the gateway run, and has its configuration this address as `admin:`? -c FILE or --admin ADDR name another", addr, errors.Unwrap(err))
+// watch ends with SIGINT or SIGTERM, or when the gateway can't be asked any more.
+func (c *statusCmd) watch(door *adminDoor, out io.Writer) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		var table bytes.Buffer
+		var st gateway.Status
+		if err := door.read("/status", &st); err != nil {
+			return err
+		}
+		width := widthOf(out)
+		if err := printStatus(&table, st, time.Now(), width); err != nil {
+			return err
+		}
+		head, foot := time.Now().Format(time.TimeOnly)+"\n\n", "\n"
+		if width > 0 {
+			head, foot = clearScreen+head, ""
+		}
+		if _, err := io.WriteString(out, head+table.String()+foot); err != nil {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s is no admin door: it answers %s to /status", addr, res.Status)
-	}
-	return body, err
 }
 
 // columns of the table. Those that say the least are left out first.
@@ -112,9 +108,22 @@ var statusColumns = []column{
 	{"FORK", 8}, {"PARENT", 7}, {"SPAWN", 3}, {"WARM", 3}, {"REUSE", 3}, {"LAST", 6},
 }
 
-// printStatus writes one line per script; reasons follow below the table, where they have room.
+// printStatus writes one line per script; reasons follow below the table, where they have room. The FastCGI
+// servers come first, as they are few.
 func printStatus(out io.Writer, st gateway.Status, now time.Time, width int) error {
+	if err := printReload(out, st.Configuration, now); err != nil {
+		return err
+	}
+	if err := printGroups(out, st.Groups); err != nil {
+		return err
+	}
+	if err := printApplications(out, st.Applications, width); err != nil {
+		return err
+	}
 	if len(st.Scripts) == 0 {
+		if len(st.Applications) > 0 {
+			return nil
+		}
 		_, err := fmt.Fprintf(out, "%s: no script was asked for yet in a route of mode warm, reuse or auto\n", st.Software)
 		return err
 	}
@@ -140,6 +149,10 @@ func printStatus(out io.Writer, st gateway.Status, now time.Time, width int) err
 func printReasons(out io.Writer, scripts []pool.Status) error {
 	var b strings.Builder
 	told := map[string]bool{}
+	scripts = slices.Clone(scripts)
+	for i, s := range scripts {
+		scripts[i].Script = visible(s.Script)
+	}
 	for _, s := range scripts {
 		why := strings.TrimSpace(s.Why)
 		if key := string(s.State) + why; why != "" && !told[key] {
@@ -172,7 +185,7 @@ func printReasons(out io.Writer, scripts []pool.Status) error {
 }
 
 // indented has the further lines of a reason stand below it.
-func indented(s string) string { return strings.ReplaceAll(s, "\n", "\n  ") }
+func indented(s string) string { return strings.ReplaceAll(visibleLines(s), "\n", "\n  ") }
 
 // inWords is what a script is.
 func inWords(s pool.Status) string {
@@ -196,7 +209,7 @@ func plural(n int, one, many string) string {
 func demotions(by map[string]int64) string {
 	var all []string
 	for _, reason := range slices.Sorted(maps.Keys(by)) {
-		all = append(all, fmt.Sprintf("%s, %d %s", reason, by[reason], plural(int(by[reason]), "time", "times")))
+		all = append(all, fmt.Sprintf("%s, %d %s", visible(reason), by[reason], plural(int(by[reason]), "time", "times")))
 	}
 	return strings.Join(all, "; ")
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/fcgi"
 	"warmcgi/internal/gateway"
 	"warmcgi/internal/pool"
 )
@@ -74,7 +74,24 @@ func TestStatusSaysAReasonOnceForAllScriptsThatHaveIt(t *testing.T) {
 `, below)
 }
 
-func TestTheAddressOfTheAdminDoorIsOneThatCanBeUsed(t *testing.T) {
-	assert.Equal(t, "http://127.0.0.1:9180/", adminURL(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9180}))
-	assert.Equal(t, "unix:/run/admin.sock", adminURL(&net.UnixAddr{Net: "unix", Name: "/run/admin.sock"}))
+func TestStatusShowsTheFastCGIServers(t *testing.T) {
+	st := gateway.Status{Applications: []gateway.ApplicationStatus{
+		{Route: "/api", Role: "responder", Waiting: 2, Servers: []fcgi.ServerStatus{{Server: "tcp:app-1:9000", Requests: 3, Room: 32, Idle: 1}, {Server: "tcp:app-2:9000", Room: 32, Out: fcgi.WhyUnreachable}}},
+		{Route: "/maps", Role: "authorizer", Program: true, Servers: []fcgi.ServerStatus{{Server: "pid 7", Room: 1}}},
+		{Route: "/far", Role: "responder"},
+	}}
+	var b strings.Builder
+	require.NoError(t, printStatus(&b, st, time.Now(), 0))
+	var rows []string
+	for line := range strings.Lines(b.String()) {
+		rows = append(rows, strings.Join(strings.Fields(line), " "))
+	}
+	assert.Equal(t, []string{
+		"ROUTE SERVER STATE REQUESTS ROOM KEPT WAIT",
+		"/api tcp:app-1:9000 in 3 32 1 2",
+		"/api tcp:app-2:9000 unreachable 0 32 0 2",
+		"/maps (authorizer) pid 7 in 0 1 0 -",
+		"/far none is known - - - - 0",
+		"",
+	}, rows)
 }

@@ -61,7 +61,7 @@ func (t *table) write(out io.Writer, width int) (left []string, err error) {
 func (t *table) line(out io.Writer, shown []int, name int, cell func(i int) string) error {
 	var b strings.Builder
 	for n, i := range shown {
-		text, wide := cell(i), t.widest(i)
+		text, wide := visible(cell(i)), t.widest(i)
 		if n == 0 {
 			text, wide = shorten(text, name), name
 		}
@@ -78,7 +78,7 @@ func (t *table) line(out io.Writer, shown []int, name int, cell func(i int) stri
 func (t *table) widest(i int) int {
 	w := utf8.RuneCountInString(t.columns[i].head)
 	for _, row := range t.rows {
-		w = max(w, utf8.RuneCountInString(row[i]))
+		w = max(w, utf8.RuneCountInString(visible(row[i])))
 	}
 	return w
 }

@@ -73,9 +73,9 @@ func (c *workerCmd) Run(out io.Writer) (err error) {
 
 // baseEnv is what scripts of a folder get without a configuration, and more.
 func baseEnv(dir string, words []string) (list []string, err error) {
-	more, err := envOf(words)
+	more, err := config.ParseEnv(words)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--env: %w", err)
 	}
 	conf, err := config.ForDir(dir)
 	if err != nil {
@@ -89,16 +89,13 @@ func baseEnv(dir string, words []string) (list []string, err error) {
 	return list, nil
 }
 
-// runnable: the gateway answers 403 for a file that is not.
+// runnable: something has to run the file.
 func (c *workerCmd) runnable() error {
 	info, err := os.Stat(c.Script)
 	if err != nil {
 		return err
 	}
-	if info.Mode().Perm()&0o111 == 0 && c.Interpreter == "" && c.Runner == "" {
-		return fmt.Errorf("%s is not executable: chmod +x it, or give --interpreter", c.Script)
-	}
-	return nil
+	return checkExecutable(c.Script, info, c.Interpreter+c.Runner)
 }
 
 // workerTest is a pool of one script.

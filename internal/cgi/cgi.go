@@ -59,8 +59,13 @@ type Request struct {
 	// before RoundTrip returns.
 	Mode Mode
 
+	// Waited, when not nil, is told how long the request has waited for its turn, and how
+	// that ended (nil: it runs).
+	Waited func(d time.Duration, err error)
+
 	once  sync.Once
 	atEnd []func(Exit)
+	ends  [4]func(Exit) // room for them, as a rule
 }
 
 // A Script is a program that a URL names.
@@ -149,12 +154,20 @@ type Exit struct {
 	Killed string
 	// Limit names the limit that ended it, where that is known, or is "": see package confine.
 	Limit string
+	// Met are the limits of the script's processes together, but for Limit, that one of them has come up against
+	// meanwhile, if perhaps for another request.
+	Met []string
 	// User and System are the CPU time of the process and the children it waited for.
 	User, System time.Duration
 }
 
 // AtEnd has f called when nothing works on the request any more.
-func (r *Request) AtEnd(f func(Exit)) { r.atEnd = append(r.atEnd, f) }
+func (r *Request) AtEnd(f func(Exit)) {
+	if r.atEnd == nil {
+		r.atEnd = r.ends[:0]
+	}
+	r.atEnd = append(r.atEnd, f)
+}
 
 // End calls what AtEnd was given, last first, once. It is for backends.
 func (r *Request) End(e Exit) {
@@ -181,6 +194,6 @@ const (
 func (r *Request) Attempt() *Request {
 	return &Request{
 		ID: r.ID, Route: r.Route, Script: r.Script, Vars: r.Vars, Env: r.Env, Body: r.Body, Length: r.Length,
-		Timeout: r.Timeout, Queue: r.Queue, Disconnect: r.Disconnect, Workers: r.Workers, Confine: r.Confine, Mode: r.Mode,
+		Timeout: r.Timeout, Queue: r.Queue, Disconnect: r.Disconnect, Workers: r.Workers, Confine: r.Confine, Mode: r.Mode, Waited: r.Waited,
 	}
 }

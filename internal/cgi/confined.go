@@ -10,12 +10,14 @@ import (
 	"warmcgi/internal/shim"
 )
 
-// fork starts a program as the rules have it. Another user costs nothing; limits cost the
+// fork starts a program as the rules have it. Another user costs nothing; limits and a sandbox cost the
 // start of the shim before the program's, as fork has no place for them.
-func (s *Spawn) fork(r *confine.Rules, path string, argv []string, dir string, env []string, files []uintptr) (pid int, err error) {
-	attr := &syscall.ProcAttr{Dir: dir, Env: env, Files: files, Sys: sysProcAttr()}
-	if r.Limited() {
-		return s.forkLimited(r, argv, attr)
+func (s *Spawn) fork(p *process, path string, argv []string, dir string, files []uintptr) (pid int, err error) {
+	r, script := p.req.Confine, p.req.Script.File
+	attr := &syscall.ProcAttr{Dir: dir, Env: environ(p.req), Files: files, Sys: sysProcAttr()}
+	p.leaf.Begin(attr.Sys)
+	if r.NeedShim() {
+		return s.forkByShim(r, script, argv, attr)
 	}
 	if u := r.RunsAs(); u != nil {
 		attr.Sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
@@ -23,14 +25,20 @@ func (s *Spawn) fork(r *confine.Rules, path string, argv []string, dir string, e
 	return syscall.ForkExec(path, argv, attr)
 }
 
-// forkLimited starts the shim, tells it what to execute, and waits until it has: in a
+// forkByShim starts the shim, tells it what to execute, and waits until it has: in a
 // process that is another child of ours. The shim ends.
-func (s *Spawn) forkLimited(r *confine.Rules, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+func (s *Spawn) forkByShim(r *confine.Rules, script string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	if len(s.shim) == 0 {
-		return 0, errors.New("limits need the shim, which is not known here")
+		return 0, errors.New("limits and a sandbox need the shim, which is not known here")
+	}
+	inside := make([]string, len(argv))
+	for i, a := range argv {
+		if inside[i] = a; a == script {
+			inside[i] = r.Inside(a)
+		}
 	}
 	order, err := (&shim.Order{
-		Version: shim.Version, Mode: shim.Spawn, Dir: attr.Dir, Argv: argv, Env: attr.Env, Confine: r, Gateway: os.Getpid(),
+		Version: shim.Version, Mode: shim.Spawn, Script: script, Dir: r.Inside(attr.Dir), Argv: inside, Env: attr.Env, Confine: r, Gateway: os.Getpid(),
 	}).Encode()
 	if err != nil {
 		return 0, err
@@ -88,6 +96,9 @@ func controlPair() (ours, theirs *os.File, err error) {
 func (p *process) limited() {
 	if e := &p.exit; e.Killed == "" {
 		e.Limit = p.req.Confine.Ended(e.Signal, e.Code, e.User+e.System)
+		if e.Limit == "" && confine.Died(syscall.SIGKILL, e.Signal, e.Code) && p.group.Killed() > p.killed {
+			e.Limit = confine.ScriptMemory // with others' processes in the group it may have been another's, but hardly
+		}
 	}
 }
 

@@ -179,16 +179,17 @@ func TestAScriptCannotTellThatTheShimWasThere(t *testing.T) {
 }
 
 func TestLimitsHoldFromTheFirstInstruction(t *testing.T) {
-	r := confine.New(nil, confine.Limits{Memory: 512 << 20, CPU: 30 * time.Second, Processes: 1 << 15, Files: 256, FileSize: 1 << 30})
+	r := confine.New(nil, confine.Limits{Memory: 512 << 20, CPU: 30 * time.Second, Processes: 1 << 15, Files: 256, FileSize: 1 << 30, Core: confine.Core{Set: true}})
 	c := newSpawn(t).sh(t, r, "cat /proc/self/limits")
 	c.Script.Interpreter = ""
 	limits := c.mustAnswer()
 	for name, want := range map[string][2]string{
-		"Max address space": {"536870912", "536870912"},
-		"Max cpu time":      {"30", "31"}, // first SIGXCPU, then SIGKILL
-		"Max processes":     {"32768", "32768"},
-		"Max open files":    {"256", "256"},
-		"Max file size":     {"1073741824", "1073741824"},
+		"Max address space":  {"536870912", "536870912"},
+		"Max cpu time":       {"30", "31"}, // first SIGXCPU, then SIGKILL
+		"Max processes":      {"32768", "32768"},
+		"Max open files":     {"256", "256"},
+		"Max file size":      {"1073741824", "1073741824"},
+		"Max core file size": {"0", "0"},
 	} {
 		assert.Regexp(t, fmt.Sprintf(`(?m)^%s +%s +%s `, name, want[0], want[1]), limits)
 	}

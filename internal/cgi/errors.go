@@ -1,12 +1,20 @@
 package cgi
 
-import "errors"
+import (
+	"errors"
+	"syscall"
+)
 
 // The kinds of failure. Every error of this package wraps one of them; package
 // gateway maps them to HTTP in one place.
 var (
 	// ErrStart: the program could not be started.
 	ErrStart = errors.New("can't be started")
+	// ErrExhausted: the machine, or the gateway's share of it, has no process, memory or descriptor left for the program now.
+	// It comes with ErrStart where the program is to be started, and alone where there is no connection to it for that reason.
+	ErrExhausted = errors.New("nothing is left for it")
+	// ErrVarsTooLarge: no process can have such variables. It comes with ErrStart.
+	ErrVarsTooLarge = errors.New("the request's variables are too large for a process")
 	// ErrUnreachable: there is no connection to the application.
 	ErrUnreachable = errors.New("can't be reached")
 	// ErrOverloaded: the application says that it has too much to do.
@@ -25,8 +33,8 @@ var (
 	ErrGone = errors.New("client has gone")
 	// ErrQueueFull: too many requests wait already.
 	ErrQueueFull = errors.New("queue is full")
-	// ErrQueueWait: the request waited as long as it may.
-	ErrQueueWait = errors.New("waited too long in the queue")
+	// ErrQueueWait: the request waited as long as it may, or would have to wait longer.
+	ErrQueueWait = errors.New("too long a wait in the queue")
 	// ErrBodyTooLarge: the request's body is over the limit.
 	ErrBodyTooLarge = errors.New("request body too large")
 	// ErrBody: the request's body could not be read; the client's fault.
@@ -36,3 +44,14 @@ var (
 	// ErrSpool: the gateway could not store the body.
 	ErrSpool = errors.New("can't spool the request body")
 )
+
+// IsExhausted reports whether a call to the system failed as there are no descriptors or no memory. It says nothing of
+// EAGAIN, which is want of processes from fork, but a full queue from connect.
+func IsExhausted(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

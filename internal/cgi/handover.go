@@ -11,6 +11,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"warmcgi/internal/cgroup"
+	"warmcgi/internal/rawio"
 )
 
 // Worker is a process that waits for a request: see docs/worker-protocol.md.
@@ -25,6 +28,8 @@ type Worker struct {
 	Reused bool
 	// Line gets the lines of its standard error.
 	Line func(req *Request, line string)
+	// Group is the one that the worker is in, or nil.
+	Group *cgroup.Group
 	// Free is called when nothing works on the request any more, before [Request.End].
 	Free func()
 }
@@ -44,12 +49,16 @@ func Hand(req *Request, w Worker) *Handover {
 	h.p = &process{
 		owner: h, req: req, pid: w.Pid, stderr: w.Stderr, worker: true, reused: w.Reused,
 		exited: make(chan struct{}), done: make(chan struct{}), began: time.Now(),
+		group: w.Group, killed: w.Group.Killed(),
 	}
 	h.p.stdout = os.NewFile(uintptr(w.Conn), "request connection")
 	w.Stderr.attach(func(line string) { w.Line(req, line) })
 	h.p.watcher = time.AfterFunc(watchAfter, h.p.look)
 	return h
 }
+
+// Request is the one that the worker is given.
+func (h *Handover) Request() *Request { return h.p.req }
 
 // Send writes the request to the worker. An error means that the worker has gone
 // without reading it: the request can be given to another one, and this handover is over.
@@ -75,7 +84,7 @@ func (h *Handover) Send() error {
 		}
 	}
 	b = b[from:]
-	n, err := writeNow(h.w.Conn, b)
+	n, err := rawio.Write(uintptr(h.w.Conn), b)
 	if err != nil && err != syscall.EAGAIN {
 		h.drop()
 		return fmt.Errorf("worker %d has gone: %w", p.pid, err)
@@ -116,7 +125,8 @@ func (h *Handover) Done(code int) {
 		return
 	}
 	p.exit.Started, p.exit.Code = true, code
-	if p.reused {
+	// One that was sent a signal for this request may get it while it has the next one: its end is waited for.
+	if p.reused && p.exit.Killed == "" {
 		// The request has ended, the process has not: from here on it is nobody's to kill.
 		p.reaped, p.groupGone, p.kept = true, true, true
 		p.watcher.Reset(settleTime)
@@ -156,6 +166,8 @@ func (h *Handover) lostExit(*Request, error) {} // it is the pool that waits
 func (h *Handover) stderrLine(req *Request, line string) { h.w.Line(req, line) }
 
 func (h *Handover) forget(*process) { h.w.Free() }
+
+func (h *Handover) ended() {}
 
 // maxRequestDigits is how long the length of a request can be, written out.
 const maxRequestDigits = 10

@@ -39,18 +39,43 @@ func ParseHead(b []byte) (res *Response, n int, err error) {
 	case !ok && len(b) >= MaxHead:
 		return nil, 0, fmt.Errorf("%w: longer than %d octets", ErrBadHead, MaxHead)
 	case !ok:
-		return nil, 0, nil
+		return nil, 0, checkLines(b)
 	case fields == 0:
 		return nil, 0, fmt.Errorf("%w: it begins with an empty line", ErrBadHead)
 	}
-	res, err = parseHead(b[:fields])
+	res, err = parseHead(string(b[:fields]))
 	return res, body, err
+}
+
+// checkLines finds a line without a colon in a head whose end has not come yet. It may never
+// come: what writes such a line takes it for the body, as a rule.
+func checkLines(b []byte) error {
+	for i := 0; ; {
+		n := bytes.IndexByte(b[i:], '\n')
+		if n < 0 {
+			return nil
+		}
+		line := b[i : i+n]
+		if folded := i > 0 && (line[0] == ' ' || line[0] == '\t'); !folded && bytes.IndexByte(line, ':') < 0 {
+			return noColon(string(bytes.TrimSuffix(line, []byte{'\r'})))
+		}
+		i += n + 1
+	}
+}
+
+func noColon(line string) error {
+	return fmt.Errorf("%w: no colon in line %q", ErrBadHead, clip(line))
 }
 
 // parseHead reads the fields of a response head (RFC 3875 section 6.2). What could
 // break the framing of the HTTP answer, or smuggle a field into it, is an error:
 // such a script is broken, and an answer that says so is the safest.
-func parseHead(b []byte) (*Response, error) {
+func parseHead(s string) (*Response, error) {
+	lines := strings.Count(s, "\n")
+	if !strings.HasSuffix(s, "\n") {
+		lines++
+	}
+	values := make([]string, lines) // one piece for all fields
 	res := &Response{Header: make(http.Header, 8), Length: -1}
 	status := ""
 	var name, value string
@@ -76,30 +101,35 @@ func parseHead(b []byte) (*Response, error) {
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
 			// Of the connection, which is the gateway's (RFC 3875 section 6.3.4).
 		default:
-			res.Header[name] = append(res.Header[name], value)
+			if had := res.Header[name]; had != nil {
+				res.Header[name] = append(had, value)
+				return nil
+			}
+			values[0] = value
+			res.Header[name], values = values[:1:1], values[1:]
 		}
 		return nil
 	}
-	for len(b) > 0 {
-		var line []byte
-		line, b, _ = bytes.Cut(b, []byte{'\n'})
-		line = bytes.TrimSuffix(line, []byte{'\r'})
+	for len(s) > 0 {
+		var line string
+		line, s, _ = strings.Cut(s, "\n")
+		line = strings.TrimSuffix(line, "\r")
 		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') && name != "" {
 			// A folded line, which RFC 9110 section 5.2 would have replaced by a space.
-			value += " " + string(bytes.Trim(line, " \t"))
+			value += " " + strings.Trim(line, " \t")
 		} else {
 			if err := add(); err != nil {
 				return nil, err
 			}
-			n, v, ok := bytes.Cut(line, []byte{':'})
+			n, v, ok := strings.Cut(line, ":")
 			if !ok {
-				return nil, fmt.Errorf("%w: no colon in line %q", ErrBadHead, clip(string(line)))
+				return nil, noColon(line)
 			}
-			if !httpguts.ValidHeaderFieldName(string(n)) {
-				return nil, fmt.Errorf("%w: field name %q", ErrBadHead, clip(string(n)))
+			if !httpguts.ValidHeaderFieldName(n) {
+				return nil, fmt.Errorf("%w: field name %q", ErrBadHead, clip(n))
 			}
-			name = textproto.CanonicalMIMEHeaderKey(string(n))
-			value = string(bytes.Trim(v, " \t"))
+			name = textproto.CanonicalMIMEHeaderKey(n)
+			value = strings.Trim(v, " \t")
 		}
 		if !httpguts.ValidHeaderFieldValue(value) {
 			return nil, fmt.Errorf("%w: control character in field %s", ErrBadHead, name)

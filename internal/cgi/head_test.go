@@ -105,7 +105,7 @@ func TestAHeadIsParsed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			res, err := parseHead([]byte(test.in))
+			res, err := parseHead(test.in)
 			require.NoError(t, err)
 			if test.length == 0 {
 				test.length = -1
@@ -173,7 +173,7 @@ func TestAHeadThatCouldBreakTheAnswerIsAnError(t *testing.T) {
 		"Status and a hyphen":  "Status: 200-OK\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseHead([]byte(in))
+			_, err := parseHead(in)
 			assert.ErrorIs(t, err, ErrBadHead)
 		})
 	}
@@ -181,7 +181,7 @@ func TestAHeadThatCouldBreakTheAnswerIsAnError(t *testing.T) {
 
 func TestAnErrorShowsOnlyTheBeginningOfWhatTheScriptWrote(t *testing.T) {
 	for _, in := range []string{strings.Repeat("x", 1000), strings.Repeat("(", 1000) + ": x", "Status: " + strings.Repeat("9", 1000), "Content-Length: " + strings.Repeat("9", 1000)} {
-		_, err := parseHead([]byte(in))
+		_, err := parseHead(in)
 		require.ErrorIs(t, err, ErrBadHead)
 		assert.Less(t, len(err.Error()), 200)
 		assert.Contains(t, err.Error(), "…")
@@ -206,7 +206,7 @@ func TestALocationWithAPathAloneIsALocalRedirect(t *testing.T) {
 		"Location: /a\nCache-Control: no-store\n":               "",
 		"Location: /a\nContent-Type: text/html\nX-Other: fie\n": "",
 	} {
-		res, err := parseHead([]byte(in))
+		res, err := parseHead(in)
 		require.NoError(t, err, in)
 		assert.Equal(t, want, res.LocalRedirect(), in)
 		if want == "" && res.Header.Get("Location") != "" && !strings.HasPrefix(in, "Status") {
@@ -343,6 +343,22 @@ func TestARawAnswerIsHeldToItsAnnouncedLength(t *testing.T) {
 	assert.ErrorIs(t, err, ErrTruncated)
 }
 
+func TestAHeadThatCanOnlyBeBadIsSoBeforeItsEndComes(t *testing.T) {
+	for in, bad := range map[string]bool{
+		"nonsense": false, "nonsense\n": true, "nonsense\r\nmore": true, "A: b\nnonsense\n": true, "A: b\r\n\r": false, "A: b\n folded\n\tmore\n": false,
+		"A: b\n": false, "A: b\r\n": false, " folded\n": true, "A: b\nno end": false, "Content-Type: text/html\n<html>\n": true,
+	} {
+		res, n, err := ParseHead([]byte(in))
+		assert.Nil(t, res)
+		assert.Zero(t, n)
+		if bad {
+			assert.ErrorIs(t, err, ErrBadHead, in)
+		} else {
+			assert.NoError(t, err, in)
+		}
+	}
+}
+
 // FuzzHead: no head panics, and nothing in one that is accepted can break the
 // framing of the answer.
 func FuzzHead(f *testing.F) {
@@ -357,8 +373,14 @@ func FuzzHead(f *testing.F) {
 		fields, body, ok := headEnd(in)
 		if ok {
 			require.True(t, 0 <= fields && fields < body && body <= len(in))
-			res, err := parseHead(in[:fields])
+			res, err := parseHead(string(in[:fields]))
 			checkHead(t, res, err)
+			if err == nil { // and no part of it was given up before its end had come
+				for i := range in[:body] {
+					_, _, err := ParseHead(in[:i])
+					require.NoError(t, err, "%q", in[:i])
+				}
+			}
 		}
 		// The same as the rest of a raw answer.
 		res, err := raw(bytes.NewReader(append([]byte("HTTP/1.1 200\n"), in...))).Cook()
@@ -390,7 +412,7 @@ func checkHead(t *testing.T, res *Response, err error) {
 		}
 	}
 	require.Equal(t, count, strings.Count(wire.String(), "\n"))
-	again, err := parseHead([]byte(wire.String()))
+	again, err := parseHead(wire.String())
 	require.NoError(t, err)
 	for name, values := range res.Header {
 		for i := range values {
@@ -407,7 +429,7 @@ func BenchmarkHead(b *testing.B) {
 	b.SetBytes(int64(len(head)))
 	for b.Loop() {
 		fields, _, _ := headEnd(head)
-		if _, err := parseHead(head[:fields]); err != nil {
+		if _, err := parseHead(string(head[:fields])); err != nil {
 			b.Fatal(err)
 		}
 	}

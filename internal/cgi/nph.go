@@ -21,7 +21,7 @@ func (res *Response) Cook() (*Response, error) {
 			if !bytes.HasPrefix(version, []byte("HTTP/")) {
 				return nil, fmt.Errorf("%w: an nph- script's first line is %q", ErrBadHead, clip(string(line)))
 			}
-			cooked, err := parseHead(append([]byte("Status: "+string(status)+"\n"), rest...))
+			cooked, err := parseHead("Status: " + string(status) + "\n" + string(rest))
 			if err != nil {
 				return nil, err
 			}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"warmcgi/internal/cgroup"
 )
 
 const (
@@ -44,6 +46,10 @@ type process struct {
 	// worker: the process was there before the request, and is waited for by its warm
 	// parent; see [Handover]. reused: it will be there after it.
 	worker, reused bool
+	// group has the script's processes, leaf what one of mode spawn has started.
+	group  *cgroup.Group
+	leaf   *cgroup.Leaf
+	killed int64 // of the group's processes, before
 
 	unwatch func() bool // takes back the context's AfterFunc
 	watcher *time.Timer
@@ -76,11 +82,16 @@ type owner interface {
 	stderrLine(req *Request, line string)
 	// forget: nothing is left of the process, or of the request in it.
 	forget(p *process)
+	// ended: and the request knows it. It comes once behind forget.
+	ended()
 }
 
 // exec starts the program with its three descriptors.
 func (p *process) exec(s *Spawn) error {
 	sc := &p.req.Script
+	if err := p.join(s.groups); err != nil {
+		return err
+	}
 	path, argv := sc.File, append([]string{sc.File}, sc.Args...)
 	if sc.Interpreter != "" {
 		path, argv = sc.Interpreter, append([]string{sc.Interpreter, sc.File}, sc.Args...)
@@ -98,7 +109,7 @@ func (p *process) exec(s *Spawn) error {
 		closeAll(outR, outW, errR, errW)
 		return err
 	}
-	pid, err := s.fork(p.req.Confine, path, argv, dir, environ(p.req), []uintptr{uintptr(in.child), uintptr(outW), uintptr(errW)})
+	pid, err := s.fork(p, path, argv, dir, []uintptr{uintptr(in.child), uintptr(outW), uintptr(errW)})
 	closeAll(outW, errW)
 	if err != nil {
 		in.close()
@@ -476,8 +487,10 @@ func (p *process) finish() {
 	} else {
 		p.stderr.close()
 	}
+	p.leave(&exit)
 	p.owner.forget(p)
 	p.req.End(exit)
+	p.owner.ended()
 }
 
 // discard reads what the script still writes, so that it can write on to its end.

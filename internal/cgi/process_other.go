@@ -40,17 +40,3 @@ func waitNow(pid int, ws *syscall.WaitStatus, ru *syscall.Rusage) (int, error) {
 		}
 	}
 }
-
-// readNow and writeNow are for descriptors that do not block.
-func readNow(fd int, b []byte) (int, error) { return callNow(syscall.Read, fd, b) }
-
-func writeNow(fd int, b []byte) (int, error) { return callNow(syscall.Write, fd, b) }
-
-func callNow(call func(int, []byte) (int, error), fd int, b []byte) (int, error) {
-	for {
-		n, err := call(fd, b)
-		if err != syscall.EINTR {
-			return max(n, 0), err
-		}
-	}
-}

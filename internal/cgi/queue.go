@@ -23,6 +23,8 @@ type QueueLimits struct {
 type QueueConfig struct {
 	// MaxRunning is the most processes at once over all scripts.
 	MaxRunning int64
+	// Processors are those that the processes share; 0 is one.
+	Processors int
 	// OneLine has all scripts wait in one line: they are one application's.
 	OneLine bool
 	// Waiting is told how the number of waiting requests changes (+1, -1), and
@@ -33,29 +35,44 @@ type QueueConfig struct {
 
 // Queue is a [Backend] that lets a bounded number of requests into the next one,
 // first come, first served; those beyond wait, a bounded number of them and a
-// bounded time. Then they fail with [ErrQueueFull] or [ErrQueueWait].
+// bounded time. Then they fail with [ErrQueueFull] or [ErrQueueWait]; with the latter at
+// once where they would wait in vain.
 //
 // A place is held until [Request.End], not until the answer has ended: what counts
 // is processes.
 type Queue struct {
 	next Backend
 	c    QueueConfig
-	all  *semaphore.Weighted
+	all  *line // the places of all scripts together
 
 	mu      sync.Mutex
-	scripts map[string]*line // by key
+	scripts map[lineKey]*line
+	most    map[string]int64 // by file: what SetRunning has said
+	costs   costs            // by file
+}
+
+// lineKey names a line. Where the limit that a script's requests bring changes, those under the new one have a line of
+// their own: the old one may never be empty.
+type lineKey struct {
+	file    string
+	running int64
 }
 
 // line is the queue of one script; it exists while somebody is in it.
 type line struct {
+	key     lineKey
 	sem     *semaphore.Weighted
 	users   int // waiting or running
 	waiting int
+	pace    Pace
+
+	size   int64 // how many it is to let through at once
+	places int64 // how many it does: more than size until some have ended
 }
 
 // NewQueue puts a queue in front of next.
 func NewQueue(next Backend, c QueueConfig) *Queue {
-	return &Queue{next: next, c: c, all: semaphore.NewWeighted(c.MaxRunning), scripts: map[string]*line{}}
+	return &Queue{next: next, c: c, all: newLine(c.MaxRunning), scripts: map[lineKey]*line{}, most: map[string]int64{}, costs: costs{}}
 }
 
 // RoundTrip waits for a place and passes the request on.
@@ -71,14 +88,14 @@ func (q *Queue) RoundTrip(ctx context.Context, req *Request) (*Response, error) 
 		q.c.Waited(req, waited, err)
 	}
 	if err != nil {
-		q.leave(req, l)
+		q.leave(l, Exit{})
 		req.End(Exit{})
 		return nil, fmt.Errorf("script %s: %w", req.Script.Name, err)
 	}
-	req.AtEnd(func(Exit) {
-		q.all.Release(1)
-		l.sem.Release(1)
-		q.leave(req, l)
+	req.AtEnd(func(e Exit) {
+		q.giveBack(q.all)
+		q.giveBack(l)
+		q.leave(l, e)
 	})
 	answered := false
 	defer func() {
@@ -91,33 +108,39 @@ func (q *Queue) RoundTrip(ctx context.Context, req *Request) (*Response, error) 
 	return res, err
 }
 
-// key names a line.
-func (q *Queue) key(req *Request) string {
+func (q *Queue) key(req *Request) lineKey {
 	if q.c.OneLine {
-		return ""
+		return lineKey{}
 	}
-	return req.Script.File
+	return lineKey{req.Script.File, req.Queue.Running}
 }
 
 // enter finds the script's line.
 func (q *Queue) enter(req *Request, lim QueueLimits) *line {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := q.scripts[q.key(req)]
+	key := q.key(req)
+	l := q.scripts[key]
 	if l == nil {
-		l = &line{sem: semaphore.NewWeighted(lim.Running)}
-		q.scripts[q.key(req)] = l
+		most := lim.Running
+		if n, ok := q.most[key.file]; ok {
+			most = n
+		}
+		l = newLine(most)
+		l.key = key
+		q.scripts[key] = l
 	}
 	l.users++
 	return l
 }
 
-// leave forgets a line that nobody is in.
-func (q *Queue) leave(req *Request, l *line) {
+// leave forgets a line that nobody is in, but not what it has cost.
+func (q *Queue) leave(l *line, e Exit) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.costs.note(l.key.file, e)
 	if l.users--; l.users == 0 {
-		delete(q.scripts, q.key(req))
+		delete(q.scripts, l.key)
 	}
 }
 
@@ -126,8 +149,8 @@ func (q *Queue) tryAcquire(l *line) bool {
 	if !l.sem.TryAcquire(1) {
 		return false
 	}
-	if !q.all.TryAcquire(1) {
-		l.sem.Release(1)
+	if !q.all.sem.TryAcquire(1) {
+		q.giveBack(l)
 		return false
 	}
 	return true
@@ -140,25 +163,37 @@ func (q *Queue) wait(ctx context.Context, l *line, req *Request, lim QueueLimits
 		q.mu.Unlock()
 		return 0, fmt.Errorf("%w: %d wait", ErrQueueFull, lim.Length)
 	}
+	l.pace.Least = q.costs[l.key.file] / time.Duration(max(q.c.Processors, 1))
+	if err := l.pace.Refuse(l.waiting, lim.Wait); err != nil {
+		q.mu.Unlock()
+		return 0, err
+	}
+	began := time.Now()
+	l.pace.Wait(began)
 	l.waiting++
 	q.mu.Unlock()
 	if q.c.Waiting != nil {
 		q.c.Waiting(req, +1)
 	}
-	began := time.Now()
 	err := waitFor(ctx, l.sem, lim.Wait)
 	if err == nil {
-		if err = waitFor(ctx, q.all, lim.Wait-time.Since(began)); err != nil {
-			l.sem.Release(1)
+		if err = waitFor(ctx, q.all.sem, lim.Wait-time.Since(began)); err != nil {
+			q.giveBack(l)
 		}
 	}
+	now := time.Now()
 	q.mu.Lock()
-	l.waiting--
+	if err == nil {
+		l.pace.Turn(now)
+	}
+	if l.waiting--; l.waiting == 0 {
+		l.pace.Rest()
+	}
 	q.mu.Unlock()
 	if q.c.Waiting != nil {
 		q.c.Waiting(req, -1)
 	}
-	return time.Since(began), err
+	return now.Sub(began), err
 }
 
 // waitFor takes one place, in order of arrival.

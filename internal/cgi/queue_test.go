@@ -86,7 +86,7 @@ func newQueue(t testing.TB, all int64) *testQueue {
 	t.Cleanup(func() {
 		assert.Zero(t, q.waiting.Load(), "all that have come to wait have gone")
 		assert.Zero(t, q.lines(), "no line is left behind")
-		assert.True(t, q.all.TryAcquire(all), "no place is lost")
+		assert.True(t, q.all.sem.TryAcquire(all), "no place is lost")
 		goleak.VerifyNone(t, leaks)
 	})
 	return q
@@ -211,7 +211,7 @@ func TestARequestWaitsNoLongerThanItMay(t *testing.T) {
 		req.AtEnd(func(Exit) { ended++ })
 		_, err = q.RoundTrip(t.Context(), req)
 		assert.ErrorIs(t, err, ErrQueueWait)
-		assert.Equal(t, "script /"+script+": waited too long in the queue", err.Error())
+		assert.Equal(t, "script /"+script+": too long a wait in the queue", err.Error())
 		assert.Equal(t, 1, ended)
 		assert.ErrorIs(t, q.outcome(script), ErrQueueWait)
 		assert.GreaterOrEqual(t, q.times[script], lim.Wait)
@@ -427,7 +427,7 @@ func TestAQueueKeepsItsLimitsUnderStress(t *testing.T) {
 	assert.EqualValues(t, n, waited.Load())
 	assert.Zero(t, waiting.Load())
 	assert.Empty(t, q.scripts)
-	assert.True(t, q.all.TryAcquire(b.limit), "no place is lost")
+	assert.True(t, q.all.sem.TryAcquire(b.limit), "no place is lost")
 	assert.EqualValues(t, b.limit, b.most.Load(), "all places were used")
 }
 

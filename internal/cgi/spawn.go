@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"warmcgi/internal/cgroup"
 	"warmcgi/internal/confine"
 )
 
@@ -32,13 +33,15 @@ type Spawn struct {
 	stderr func(req *Request, line string)
 	null   *os.File
 	shim   []string
+	groups *cgroup.Tree
 	// closeNull closes null, once.
 	closeNull func() error
 
 	mu     sync.Mutex
 	live   map[*process]struct{}
 	closed bool
-	empty  chan struct{} // closed when live becomes empty after closed
+	ending int           // processes, and those of which the request is being told
+	empty  chan struct{} // closed when ending becomes 0 after closed
 }
 
 // SpawnConfig sets up a [Spawn]. The zero value is usable.
@@ -51,6 +54,8 @@ type SpawnConfig struct {
 	// Shim is the command that executes a script under limits, see package shim; without
 	// it such scripts can't be started.
 	Shim []string
+	// Groups is where the processes of scripts are held to limits together; nil is nowhere.
+	Groups *cgroup.Tree
 }
 
 // NewSpawn returns a backend that starts processes until it is closed.
@@ -59,7 +64,7 @@ func NewSpawn(c SpawnConfig) (*Spawn, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spawn{log: c.Log, stderr: c.Stderr, shim: c.Shim, null: null, closeNull: sync.OnceValue(null.Close), live: map[*process]struct{}{}, empty: make(chan struct{})}
+	s := &Spawn{log: c.Log, stderr: c.Stderr, shim: c.Shim, groups: c.Groups, null: null, closeNull: sync.OnceValue(null.Close), live: map[*process]struct{}{}, empty: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -128,7 +133,7 @@ func (s *Spawn) Close(ctx context.Context) error {
 	for p := range s.live {
 		all = append(all, p)
 	}
-	if first && len(all) == 0 {
+	if first && s.ending == 0 {
 		close(s.empty)
 	}
 	s.mu.Unlock()
@@ -148,6 +153,7 @@ func (s *Spawn) add(p *process) bool {
 	defer s.mu.Unlock()
 	if !s.closed {
 		s.live[p] = struct{}{}
+		s.ending++
 	}
 	return !s.closed
 }
@@ -156,7 +162,12 @@ func (s *Spawn) forget(p *process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.live, p)
-	if s.closed && len(s.live) == 0 {
+}
+
+func (s *Spawn) ended() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending--; s.closed && s.ending == 0 {
 		close(s.empty)
 	}
 }
@@ -175,7 +186,9 @@ func (s *Spawn) start(req *Request) (*process, error) {
 		return nil, fmt.Errorf("script %s: %w: the gateway is shutting down", req.Script.Name, ErrStart)
 	}
 	if err := p.exec(s); err != nil {
+		p.quit()
 		s.forget(p)
+		s.ended()
 		return nil, fmt.Errorf("script %s: %w: %w", req.Script.Name, ErrStart, explain(req, err))
 	}
 	return p, nil
@@ -210,6 +223,9 @@ func explain(req *Request, err error) error {
 		return fmt.Errorf("%w (no #! line?)", err)
 	case errors.Is(err, fs.ErrNotExist):
 		if i := interpreterOf(sc.File); sc.Interpreter == "" && i != "" {
+			if root := req.Confine.Root(); root != "" {
+				return fmt.Errorf("%w: interpreter %q of the #! line, or a library of it, below %s", err, i, root)
+			}
 			if strings.HasSuffix(i, "\r") {
 				return fmt.Errorf("%w: the #! line ends in CRLF, so %q is looked for", err, i)
 			}
@@ -221,12 +237,16 @@ func explain(req *Request, err error) error {
 		return fmt.Errorf("%w (the gateway may not run anything%s)", err, strings.Replace(as, "by", "as", 1))
 	case errors.Is(err, syscall.EAGAIN) && req.Confine.Limited() && req.Confine.Limits.Processes > 0:
 		return fmt.Errorf("%w (its user has as many as the limit allows: %s)", err, req.Confine.Describe(confine.Processes))
-	case errors.Is(err, syscall.ENOMEM) && req.Confine.Limited():
-		return fmt.Errorf("%w (limits: %s)", err, req.Confine.Limits)
+	case errors.Is(err, syscall.EAGAIN) && req.Confine.Grouped() && req.Confine.Script.Processes > 0:
+		return fmt.Errorf("%w: %w (it has as many processes as the limit allows: %s)", ErrLimit, err, req.Confine.Describe(confine.ScriptProcesses))
+	case errors.Is(err, syscall.ENOMEM) && (req.Confine.Limited() || req.Confine.Grouped()):
+		return fmt.Errorf("%w (limits: %s)", err, req.Confine.Words())
 	case errors.Is(err, syscall.EMFILE):
-		return fmt.Errorf("%w: the gateway's own limit (ulimit -n, LimitNOFILE= in systemd)", err)
+		return fmt.Errorf("%w: %w: the gateway's own limit (ulimit -n, LimitNOFILE= in systemd)", ErrExhausted, err)
+	case errors.Is(err, syscall.EAGAIN), IsExhausted(err):
+		return fmt.Errorf("%w: %w", ErrExhausted, err)
 	case errors.Is(err, syscall.E2BIG):
-		return fmt.Errorf("%w: the request's variables are too large for a process", err)
+		return fmt.Errorf("%w: %w", err, ErrVarsTooLarge)
 	}
 	return err
 }

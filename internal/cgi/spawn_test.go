@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -245,6 +246,34 @@ func TestWhatRunsIsCountedAndOwnedUntilItHasEnded(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "x", string(rest))
 	res.Body.Close()
+	c.wait()
+}
+
+func TestCloseWaitsUntilTheLastRequestKnowsOfItsEnd(t *testing.T) {
+	s := newSpawn(t)
+	c := s.call(hello, "hang")
+	told, goOn := make(chan struct{}), make(chan struct{})
+	c.AtEnd(func(Exit) {
+		close(told)
+		<-goOn
+	})
+	res := c.start()
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close(t.Context()) }() // ends with the script
+	go func() {                                    // ends with the script
+		io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+	}()
+	<-told
+	assert.Zero(t, s.Running())
+	select {
+	case err := <-closed:
+		t.Error("a place is still taken, and is counted as such")
+		closed <- err
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(goOn)
+	assert.NoError(t, <-closed)
 	c.wait()
 }
 

@@ -14,8 +14,11 @@ import (
 const spliceChunk = 1 << 20
 
 // CanSplice reports whether the rest of the body can be moved by Splice: its length
-// was announced, and nothing of it is in a buffer of ours.
-func (o *output) CanSplice() bool { return o.left > 0 && len(o.ahead) == 0 && o.err == nil }
+// was announced, nothing of it is in a buffer of ours, and it comes through a pipe: a
+// worker's comes through a socket, which splice(2) does not move to another.
+func (o *output) CanSplice() bool {
+	return !o.p.worker && o.left > 0 && len(o.ahead) == 0 && o.err == nil
+}
 
 // Splice moves the rest of the body to a socket, within the kernel. stall is called
 // before each wait for the socket, to set its deadline. The error is as that of Read,

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"warmcgi/internal/rawio"
 )
 
 const (
@@ -137,7 +139,7 @@ func (s *Stderr) rest(linger time.Duration) {
 	}
 	var b [4 << 10]byte
 	for left := maxPipe; left > 0; {
-		n, _ := readNow(s.fd, b[:])
+		n, _ := rawio.Read(uintptr(s.fd), b[:])
 		if n <= 0 { // its end, or EAGAIN: somebody else holds it open
 			break
 		}

@@ -13,13 +13,15 @@ const Software = "warmcgi/0.1"
 
 // Meta is what the meta-variables are made of beside the request itself.
 type Meta struct {
-	// ID is the request's, for UNIQUE_ID.
+	// ID is the request's, for REQUEST_ID and, as Apache calls it, UNIQUE_ID.
 	ID string
 	// ScriptName and PathInfo are the two parts of the path, decoded.
 	ScriptName, PathInfo string
 	// ScriptFilename is the script's file; DocumentRoot is what PATH_TRANSLATED
 	// counts from.
 	ScriptFilename, DocumentRoot string
+	// Untranslated leaves PATH_TRANSLATED out.
+	Untranslated bool
 	// ServerAdmin is an e-mail address, or "".
 	ServerAdmin string
 	// LocalAddr is where the request came in, host:port; "" on a Unix socket.
@@ -53,11 +55,11 @@ func Vars(r *http.Request, m *Meta) []string {
 			port = "443"
 		}
 	}
-	v := make([]string, 0, 24+len(r.Header))
-	set := func(name, value string) { v = append(v, name+"="+value) }
+	v := newVarList(r, m)
+	set := v.add
 	opt := func(name, value string) {
 		if value != "" {
-			set(name, value)
+			v.add(name, value)
 		}
 	}
 	set("GATEWAY_INTERFACE", "CGI/1.1")
@@ -75,7 +77,9 @@ func Vars(r *http.Request, m *Meta) []string {
 	set("QUERY_STRING", r.URL.RawQuery)
 	if m.PathInfo != "" {
 		set("PATH_INFO", m.PathInfo)
-		set("PATH_TRANSLATED", strings.TrimSuffix(m.DocumentRoot, "/")+m.PathInfo)
+		if !m.Untranslated {
+			set("PATH_TRANSLATED", strings.TrimSuffix(m.DocumentRoot, "/")+m.PathInfo)
+		}
 	}
 	scheme := "http"
 	if m.HTTPS {
@@ -89,18 +93,20 @@ func Vars(r *http.Request, m *Meta) []string {
 	opt("AUTH_TYPE", m.AuthType)
 	opt("REMOTE_USER", m.User)
 	opt("UNIQUE_ID", m.ID)
+	opt("REQUEST_ID", m.ID)
 	if m.Length >= 0 {
 		set("CONTENT_LENGTH", strconv.FormatInt(m.Length, 10))
 	}
 	opt("CONTENT_TYPE", r.Header.Get("Content-Type"))
 	opt("HTTP_HOST", r.Host)
-	return appendFields(v, r.Header, m.PassAuthorization)
+	v.addFields(r.Header, m.PassAuthorization)
+	return v.list
 }
 
-// appendFields adds the protocol-specific variables (RFC 3875 section 4.1.18).
+// addFields adds the protocol-specific variables (RFC 3875 section 4.1.18).
 // Fields of the connection stay behind, and so do those that could pose as
 // something they are not: see hiddenField.
-func appendFields(v []string, h http.Header, passAuthorization bool) []string {
+func (v *varList) addFields(h http.Header, passAuthorization bool) {
 	var named []string // hop-by-hop by the client's own word, RFC 9110 section 7.6.1
 	for _, c := range h["Connection"] {
 		for f := range strings.SplitSeq(c, ",") {
@@ -121,9 +127,8 @@ fields:
 		if name == "Cookie" {
 			sep = "; " // RFC 6265 section 5.4; HTTP/2 sends cookies apart (RFC 9113 section 8.2.3)
 		}
-		v = append(v, "HTTP_"+varName(name)+"="+strings.Join(values, sep))
+		v.addField(name, values, sep)
 	}
-	return v
 }
 
 // hiddenField says which request fields never reach a script: those with a
@@ -144,19 +149,6 @@ func hiddenField(name string) bool {
 		}
 	}
 	return false
-}
-
-// varName is a field's name as a variable: upper case, "-" is "_".
-func varName(name string) string {
-	b := []byte(name)
-	for i, c := range b {
-		if 'a' <= c && c <= 'z' {
-			b[i] = c - 'a' + 'A'
-		} else if c == '-' {
-			b[i] = '_'
-		}
-	}
-	return string(b)
 }
 
 // ServerName is the host of the request without its port, where it is a host name

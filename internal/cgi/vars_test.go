@@ -77,7 +77,7 @@ func TestARequestWithEverythingHasEveryVariable(t *testing.T) {
 		"REQUEST_METHOD": "POST", "REQUEST_URI": "/cgi-bin/a.cgi/x//y%20z?a=b+c&%3d", "REQUEST_SCHEME": "https", "HTTPS": "on",
 		"SCRIPT_NAME": "/cgi-bin/a.cgi", "SCRIPT_FILENAME": "/srv/cgi-bin/a.cgi", "DOCUMENT_ROOT": "/srv/www",
 		"PATH_INFO": "/x//y z", "PATH_TRANSLATED": "/srv/www/x//y z", "QUERY_STRING": "a=b+c&%3d",
-		"REMOTE_ADDR": "198.51.100.7", "REMOTE_PORT": "40123", "REMOTE_USER": "alice", "AUTH_TYPE": "Basic", "UNIQUE_ID": "id-1",
+		"REMOTE_ADDR": "198.51.100.7", "REMOTE_PORT": "40123", "REMOTE_USER": "alice", "AUTH_TYPE": "Basic", "UNIQUE_ID": "id-1", "REQUEST_ID": "id-1",
 		"CONTENT_LENGTH": "5", "CONTENT_TYPE": "text/plain",
 		"HTTP_HOST": "www.example.org:8443", "HTTP_ACCEPT": "text/html", "HTTP_X_FORWARDED_FOR": "203.0.113.1", "HTTP_USER_AGENT": "test/1.0",
 	}, byName(t, Vars(r, m)))
@@ -119,7 +119,7 @@ func TestEachVariableFollowsItsRule(t *testing.T) {
 		"a query stays encoded":      {func(r *http.Request, _ *Meta) { r.URL.RawQuery = "a=%00&b=%2f+c;d" }, map[string]string{"QUERY_STRING": "a=%00&b=%2f+c;d"}},
 		"any method":                 {func(r *http.Request, _ *Meta) { r.Method = "PROPFIND" }, map[string]string{"REQUEST_METHOD": "PROPFIND"}},
 		"HTTP/1.0":                   {func(r *http.Request, _ *Meta) { r.Proto = "HTTP/1.0" }, map[string]string{"SERVER_PROTOCOL": "HTTP/1.0"}},
-		"no id":                      {func(_ *http.Request, m *Meta) { m.ID = "" }, map[string]string{"UNIQUE_ID": none}},
+		"no id":                      {func(_ *http.Request, m *Meta) { m.ID = "" }, map[string]string{"UNIQUE_ID": none, "REQUEST_ID": none}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, m := get("/cgi-bin/a.cgi"), meta()
@@ -276,12 +276,24 @@ func FuzzVars(f *testing.F) {
 	})
 }
 
-func BenchmarkVars(b *testing.B) {
+// browsers is a request as a browser makes it.
+func browsers() (*http.Request, *Meta) {
 	r := get("/cgi-bin/a.cgi/x?a=b", "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
 		"Accept-Language: en-US,en;q=0.5", "Accept-Encoding: gzip, deflate, br, zstd", "Referer: http://example.com/", "Cookie: session=0123456789abcdef", "Connection: keep-alive",
 		"Sec-Fetch-Dest: document", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin", "Priority: u=0, i")
 	m := meta()
 	m.ID, m.PathInfo = "0123456789", "/x"
+	return r, m
+}
+
+func TestVariablesShareOnePieceOfMemory(t *testing.T) {
+	r, m := browsers()
+	vars := len(Vars(r, m))
+	assert.Less(t, testing.AllocsPerRun(100, func() { Vars(r, m) }), float64(vars)/2, "each was one, and more, of its own")
+}
+
+func BenchmarkVars(b *testing.B) {
+	r, m := browsers()
 	b.ReportAllocs()
 	for b.Loop() {
 		Vars(r, m)

@@ -11,8 +11,8 @@ import (
 // maxSocketPath is what fits into a Unix socket's address, on Linux and with its closing null byte.
 const maxSocketPath = 107
 
-// Address is where to listen or connect: HOST:PORT, unix:/path; for a door also :PORT (all interfaces) and
-// systemd:NAME (a socket that systemd opened and named so); for a FastCGI server also tls:HOST:PORT.
+// Address is where to listen or connect: HOST:PORT (or tcp:HOST:PORT), unix:/path; for a door also :PORT (all
+// interfaces) and systemd:NAME (a socket that systemd opened and named so); for FastCGI also tls:HOST:PORT.
 type Address struct {
 	network, addr string
 }
@@ -30,16 +30,25 @@ func ParseAddress(s string) (Address, error) {
 		}
 		return Address{kind, rest}, nil
 	case "tls":
-		if host, port, err := net.SplitHostPort(rest); err != nil || host == "" || !isPort(port) {
+		if !isHostPort(rest) {
 			return Address{}, fmt.Errorf("%q is not an address (write it like tls:app-1:9000)", s)
 		}
 		return Address{kind, rest}, nil
+	case "tcp":
+		if isHostPort(rest) {
+			return Address{kind, rest}, nil
+		}
 	}
-	host, port, err := net.SplitHostPort(s)
-	if err != nil || !isPort(port) || strings.ContainsAny(host, "/ *") {
+	if !isHostPort(s) {
 		return Address{}, notAddress(s)
 	}
 	return Address{"tcp", s}, nil
+}
+
+// isHostPort also takes :PORT.
+func isHostPort(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && isPort(port) && !strings.ContainsAny(host, "/ *")
 }
 
 func notAddress(s string) error {
@@ -68,6 +77,19 @@ func (a *Address) UnmarshalText(text []byte) (err error) {
 
 // Network is "tcp", "unix", "systemd" or "tls".
 func (a Address) Network() string { return a.network }
+
+// IsTCP tells whether it is HOST:PORT, with or without TLS.
+func (a Address) IsTCP() bool { return a.network == "tcp" || a.network == "tls" }
+
+// IsLoopback tells whether no other machine can reach it.
+func (a Address) IsLoopback() bool {
+	if !a.IsTCP() {
+		return a.network == "unix"
+	}
+	host, _, err := net.SplitHostPort(a.addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
 
 // Addr is HOST:PORT, the path of a Unix socket, or the name of a systemd socket.
 func (a Address) Addr() string { return a.addr }

@@ -31,6 +31,9 @@ routes:
   - {path: /g, files: {root: none}}
   - {path: /h/, cgi: {dir: dir}, runner: none}
   - {path: /i/, cgi: {dir: dir}, runner: dir}
+  - {path: /j/, php: {root: none, front: /none.php, fastcgi: {servers: ["127.0.0.1:9000"]}}}
+  - {path: /k/, php: {root: dir, front: /none.php, fastcgi: {servers: ["127.0.0.1:9000"]}}}
+  - {path: /l/, php: {root: none, front: /none.php, fastcgi: {servers: ["127.0.0.1:9000"]}}, files: {root: dir}}
 `
 
 func TestCheckFilesNamesWhatIsMissingOrOfTheWrongKind(t *testing.T) {
@@ -66,6 +69,9 @@ func TestCheckFilesNamesWhatIsMissingOrOfTheWrongKind(t *testing.T) {
 		`gateway.yaml:19:30: routes[6].files.root: none: no such file or directory`,
 		`gateway.yaml:20:42: routes[7].runner: none: no such file or directory`,
 		`gateway.yaml:21:42: routes[8].runner: dir is a folder, not a file`,
+		`gateway.yaml:22:29: routes[9].php.root: none: no such file or directory`,
+		`gateway.yaml:23:41: routes[10].php.front: dir/none.php: no such file or directory`,
+		`gateway.yaml:24:42: routes[11].php.front: dir/none.php: no such file or directory`,
 	}, got)
 }
 

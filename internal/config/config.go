@@ -12,9 +12,9 @@ type Config struct {
 	// The doors: where the gateway accepts requests. All doors serve the same routes.
 	Listen []Listener `yaml:"listen" jsonschema:"required"`
 
-	// Address of the dashboard, metrics, health and control pages. They are off if it is left out. Whoever reaches
-	// it controls the gateway: keep it on 127.0.0.1 or on a Unix socket.
-	Admin Address `yaml:"admin"`
+	// The admin door: dashboard, metrics, health and control. It is off if this is left out. Its address may stand here
+	// alone, as in admin: 127.0.0.1:9180.
+	Admin Admin `yaml:"admin"`
 
 	// Folder that DOCUMENT_ROOT and PATH_TRANSLATED are made from, in every route that has no document_root itself.
 	DocumentRoot string `yaml:"document_root" path:"folder"`
@@ -22,8 +22,14 @@ type Config struct {
 	// SERVER_ADMIN for the scripts, usually a mail address. Not set if left out.
 	ServerAdmin string `yaml:"server_admin"`
 
-	// Peers whose X-Forwarded-* and Forwarded fields and PROXY protocol header are believed. Without it, none are.
+	// Peers whose X-Forwarded-*, Forwarded and X-Request-Id fields and PROXY protocol header are believed. Without it, none are.
 	TrustedProxies Prefixes `yaml:"trusted_proxies"`
+
+	// Changes of the fields of every answer. Those of a route come after them.
+	Headers *Headers `yaml:"headers"`
+
+	// Traces of requests. Left out: there are none.
+	Tracing *Tracing `yaml:"tracing"`
 
 	// Access log, and the gateway's own log.
 	Log Log `yaml:"log"`
@@ -63,20 +69,38 @@ type Listener struct {
 	HTTPS Address `yaml:"https"`
 
 	// Address for FastCGI from a front server such as nginx, Apache or lighttpd. Here the gateway takes the place
-	// of fcgiwrap.
+	// of fcgiwrap. FastCGI itself has neither secrecy nor identity, and who reaches the door can pass for any user: use a
+	// Unix socket, 127.0.0.1, tls:HOST:PORT with a client_ca (for another gateway: nginx and Apache know no FastCGI over
+	// TLS), or allow.
 	FastCGI Address `yaml:"fastcgi"`
 
-	// Certificate and key of an https door. Refused at the others.
-	TLS *TLS `yaml:"tls"`
+	// Certificate and key of an https door, and of a fastcgi door at a tls: address; or where an https door gets its
+	// certificates itself. Refused at the others.
+	TLS *DoorTLS `yaml:"tls"`
+
+	// Peers that may connect to a fastcgi door at HOST:PORT or tls:HOST:PORT, as networks or single addresses. Without
+	// it, all.
+	Allow Prefixes `yaml:"allow"`
 
 	// Folders from which a fastcgi door runs the program that the front server names in SCRIPT_FILENAME, as
 	// fcgiwrap does, with the settings of defaults. Without it the door answers by the routes only, and
 	// SCRIPT_FILENAME is ignored.
 	Scripts []string `yaml:"scripts" path:"folder"`
 
+	// https sends everybody who comes to an http door to the same URL with https: a GET with 301, other methods with 308.
+	// Whom a trusted proxy says to have come by https is answered. Left out: the door answers.
+	Redirect DoorRedirect `yaml:"redirect"`
+
+	// The port of the URL that redirect: https leads to. 0 is that of the first https door. Default: 0.
+	RedirectPort int `yaml:"redirect_port"`
+
 	// Permissions of the door's Unix socket, as an octal number in quotes. Refused at other addresses.
 	// Default: "0660".
 	SocketMode FileMode `yaml:"socket_mode"`
+
+	// Front, when not nil, answers everything at a fastcgi door in place of the routes: its path is wherever the front
+	// server has it. It is not in the file, see [ForHost].
+	Front *Route `yaml:"-"`
 }
 
 // Door tells which kind of door this is ("http", "https" or "fastcgi") and its address.
@@ -91,13 +115,33 @@ func (l *Listener) Door() (kind string, addr Address) {
 	}
 }
 
-// TLS is the identity of an https door.
+// TLS is the identity of a door.
 type TLS struct {
 	// PEM file with the certificate, followed by the intermediate certificates.
 	Cert string `yaml:"cert" jsonschema:"required" path:"file"`
 
 	// PEM file with the private key of the certificate.
 	Key string `yaml:"key" jsonschema:"required" path:"file"`
+
+	// PEM file with the certificates of those who may sign a client's. With it only clients get in that have such a
+	// certificate. Without it all do.
+	ClientCA string `yaml:"client_ca" path:"file"`
+}
+
+// DoorTLS is the identity of a door: cert and key, or acme.
+type DoorTLS struct {
+	// PEM file with the certificate, followed by the intermediate certificates.
+	Cert string `yaml:"cert" path:"file"`
+
+	// PEM file with the private key of the certificate.
+	Key string `yaml:"key" path:"file"`
+
+	// Certificates that the gateway gets and renews itself, of an https door. In place of cert and key.
+	ACME *ACME `yaml:"acme"`
+
+	// PEM file with the certificates of those who may sign a client's. With it only clients get in that have such a
+	// certificate. Without it all do.
+	ClientCA string `yaml:"client_ca" path:"file"`
 }
 
 // Log says what is logged and where.

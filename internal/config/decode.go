@@ -20,6 +20,7 @@ type decoder struct {
 	root    *Config
 	lookup  func(string) (string, bool)
 	user    func(string) (*confine.User, error)
+	groups  func() map[string]error
 	anchors map[string]ast.Node
 	errs    []*Error
 	bad     map[string]bool // key paths that have an error
@@ -61,6 +62,12 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, key string, tag reflect.St
 		d.decodeScalar(n, v, key, tag)
 		return
 	}
+	if s, ok := v.Addr().Interface().(short); ok {
+		if _, one := scalarText(n); one {
+			d.decodeShort(n, v, key, s.short())
+			return
+		}
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		d.decodeStruct(n, v, key)
@@ -70,6 +77,17 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, key string, tag reflect.St
 		d.decodeMap(n, v, key, tag)
 	default:
 		d.decodeScalar(n, v, key, tag)
+	}
+}
+
+// short is a block that may be written as one value: that of the key which it names.
+type short interface{ short() string }
+
+func (d *decoder) decodeShort(n ast.Node, v reflect.Value, key, name string) {
+	for _, f := range keysOf(v.Type()) {
+		if f.name == name {
+			d.decodeScalar(n, v.FieldByIndex(f.Index), key, f.Tag)
+		}
 	}
 }
 
@@ -183,7 +201,7 @@ func hint(name, parent string, fields []field) string {
 	for i, f := range fields {
 		names[i] = f.name
 	}
-	if s := suggest(name, names); s != "" {
+	if s := Suggest(name, names); s != "" {
 		return fmt.Sprintf(" (did you mean %s?)", s)
 	}
 	if parent == "" {
@@ -201,8 +219,18 @@ func hint(name, parent string, fields []field) string {
 	return ""
 }
 
+// oneOrMore is a list that may be written as its one item.
+type oneOrMore interface{ oneOrMore() }
+
 func (d *decoder) decodeList(n ast.Node, v reflect.Value, key string, tag reflect.StructTag) {
 	seq, ok := n.(*ast.SequenceNode)
+	_, single := scalarText(n)
+	if _, may := v.Interface().(oneOrMore); may && single {
+		list := reflect.MakeSlice(v.Type(), 1, 1)
+		d.decode(n, list.Index(0), key+"[0]", tag)
+		v.Set(list)
+		return
+	}
 	if !ok {
 		d.fail(d.src.value(key, "must be a list, not %s (put it in [ ])", describe(n)))
 		return
@@ -296,7 +324,7 @@ func setWord(v reflect.Value, w word, text string) error {
 			return nil
 		}
 	}
-	if s := suggest(text, w.words()); s != "" {
+	if s := Suggest(text, w.words()); s != "" {
 		return fmt.Errorf("%q is not one of %s (did you mean %s?)", text, strings.Join(w.words(), ", "), s)
 	}
 	return fmt.Errorf("%q is not one of %s", text, strings.Join(w.words(), ", "))

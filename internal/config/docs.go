@@ -11,7 +11,7 @@ import (
 
 // The manual is made of this package's own source, so that there is no copy of it to keep up to date.
 //
-//go:embed config.go settings.go route.go types.go address.go
+//go:embed config.go admin.go settings.go owner.go route.go sandbox.go scriptlimits.go types.go address.go hosts.go fronting.go tracing.go acme.go
 var sources embed.FS
 
 // docs are the doc comments, each in one line, by "Type" and "Type.Field".

@@ -198,3 +198,11 @@ func (s *source) validText() *Error {
 	}
 	return nil
 }
+
+// ErrorAt is an error at the value of a key of the configuration, for what only its reader can tell.
+func (c *Config) ErrorAt(key, format string, args ...any) *Error {
+	if c.src == nil {
+		return &Error{Key: key, Msg: fmt.Sprintf(format, args...)} // made without a file
+	}
+	return c.src.value(key, format, args...)
+}

@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"warmcgi/internal/cgroup"
 	"warmcgi/internal/confine"
 )
 
@@ -23,6 +25,9 @@ type Options struct {
 
 	// LookupUser finds the user of a route; nil is confine.Lookup.
 	LookupUser func(name string) (*confine.User, error)
+
+	// Groups tells why limits of a script's processes together can't be kept; nil is cgroup.Possible.
+	Groups func() map[string]error
 }
 
 // Load reads a file. What is wrong with its contents comes back as Errors.
@@ -46,6 +51,10 @@ func Parse(file string, data []byte, opt Options) (*Config, error) {
 	if opt.LookupUser == nil {
 		opt.LookupUser = confine.Lookup
 	}
+	if opt.Groups == nil {
+		opt.Groups = cgroup.Possible
+	}
+	opt.Groups = sync.OnceValue(opt.Groups)         // however many routes ask
 	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // some editors begin UTF-8 files with it
 	src := newSource(file, filepath.Dir(abs), data)
 	body, bad := src.parse(data)
@@ -54,7 +63,7 @@ func Parse(file string, data []byte, opt Options) (*Config, error) {
 	}
 	c := &Config{src: src}
 	c.setDefaults(nil)
-	d := &decoder{src: src, root: c, lookup: opt.LookupEnv, user: opt.LookupUser, anchors: map[string]ast.Node{}, bad: map[string]bool{}}
+	d := &decoder{src: src, root: c, lookup: opt.LookupEnv, user: opt.LookupUser, groups: opt.Groups, anchors: map[string]ast.Node{}, bad: map[string]bool{}}
 	d.decodeRoot(body, reflect.ValueOf(c).Elem())
 	if !d.bad[""] { // else nothing of it was read
 		d.validate()

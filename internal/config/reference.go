@@ -16,8 +16,8 @@ func Reference() string {
 	_, about, _ := strings.Cut(d["Config"], "Config is the whole file. ") // which a manual need not say
 	r.printf("# Configuration file\n\nOne YAML file. %s\n\n## Values\n\n", about)
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[Duration](), reflect.TypeFor[Size](), reflect.TypeFor[Address](),
-		reflect.TypeFor[FileMode](), reflect.TypeFor[Prefix](), reflect.TypeFor[Env](),
+		reflect.TypeFor[Duration](), reflect.TypeFor[Size](), reflect.TypeFor[Rate](), reflect.TypeFor[Share](), reflect.TypeFor[Processors](), reflect.TypeFor[Address](),
+		reflect.TypeFor[FileMode](), reflect.TypeFor[Prefix](), reflect.TypeFor[Host](), reflect.TypeFor[Env](),
 	} {
 		_, text, _ := strings.Cut(d[t.Name()], " ") // without the type's name
 		r.printf("- **%s** %s\n", typeText(t, ""), text)
@@ -97,12 +97,22 @@ func typeText(t reflect.Type, path string) string {
 		return "duration"
 	case reflect.TypeFor[Size]():
 		return "size"
+	case reflect.TypeFor[Rate]():
+		return "rate"
+	case reflect.TypeFor[Processors]():
+		return "number of processors"
+	case reflect.TypeFor[Share]():
+		return "share"
 	case reflect.TypeFor[Address]():
 		return "address"
 	case reflect.TypeFor[FileMode]():
 		return "file mode"
 	case reflect.TypeFor[Prefix]():
 		return "network"
+	case reflect.TypeFor[Host]():
+		return "host"
+	case reflect.TypeFor[Hosts]():
+		return "host, or list of: host"
 	case reflect.TypeFor[Env]():
 		return "environment variables"
 	}
@@ -113,6 +123,13 @@ func typeText(t reflect.Type, path string) string {
 	case reflect.Pointer:
 		return typeText(t.Elem(), path)
 	case reflect.Struct:
+		if s, ok := reflect.Zero(t).Interface().(short); ok {
+			for _, f := range keysOf(t) {
+				if f.name == s.short() {
+					return "block, or " + typeText(f.Type, path) + " alone"
+				}
+			}
+		}
 		return "block"
 	case reflect.Slice:
 		return "list of: " + typeText(t.Elem(), path)

@@ -98,6 +98,30 @@ func (Size) JSONSchema() *jsonschema.Schema {
 	}}
 }
 
+// JSONSchema describes a rate.
+func (Rate) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		orVariable(&jsonschema.Schema{Type: "string", Pattern: `^(0|[0-9]{1,9}/[smhd])$`}),
+		{Const: 0},
+	}}
+}
+
+// JSONSchema describes a number of processors.
+func (Processors) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		orVariable(&jsonschema.Schema{Type: "string", Pattern: `^[0-9.]+$`}),
+		{Type: "number", Minimum: "0"},
+	}}
+}
+
+// JSONSchema describes a share.
+func (Share) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		orVariable(&jsonschema.Schema{Type: "string", Pattern: `^[0-9.]+%?$`}),
+		{Type: "number", Minimum: "0", Maximum: "1"},
+	}}
+}
+
 // JSONSchema describes an address.
 func (Address) JSONSchema() *jsonschema.Schema {
 	return orVariable(&jsonschema.Schema{Type: "string", Pattern: `^((tls:)?[^/ ]*:[0-9]+|(unix|systemd):.+)$`})
@@ -113,11 +137,27 @@ func (Prefix) JSONSchema() *jsonschema.Schema {
 	return orVariable(&jsonschema.Schema{Type: "string", Pattern: `^(unix|[0-9.]+(/[0-9]+)?|[0-9A-Fa-f:.]+(/[0-9]+)?)$`})
 }
 
+// JSONSchema describes the name of a site.
+func (Host) JSONSchema() *jsonschema.Schema {
+	return orVariable(&jsonschema.Schema{Type: "string", Pattern: `^(\*\.)?[^*/ ]+$`})
+}
+
+// JSONSchema describes one name, or several.
+func (Hosts) JSONSchema() *jsonschema.Schema {
+	one := Host("").JSONSchema()
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{one, {Type: "array", Items: one}}}
+}
+
 // JSONSchema describes environment variables.
 func (Env) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "object", AdditionalProperties: &jsonschema.Schema{
 		AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}},
 	}}
+}
+
+// JSONSchemaExtend adds which keys go together.
+func (ParamStep) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.OneOf = needsOneOf("set", "unset", "rename", "use")
 }
 
 func needsOneOf(keys ...string) []*jsonschema.Schema {
@@ -128,15 +168,25 @@ func needsOneOf(keys ...string) []*jsonschema.Schema {
 	return s
 }
 
+// JSONSchemaExtend adds that the address may stand alone.
+func (Admin) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.Type, s.AnyOf = "", []*jsonschema.Schema{Address{}.JSONSchema(), {Type: "object"}}
+}
+
 // JSONSchemaExtend adds which keys go together.
 func (Listener) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.OneOf = needsOneOf("http", "https", "fastcgi")
-	s.DependentRequired = map[string][]string{"https": {"tls"}, "tls": {"https"}, "scripts": {"fastcgi"}}
+	s.DependentRequired = map[string][]string{"https": {"tls"}, "tls": {"https"}, "scripts": {"fastcgi"}, "redirect": {"http"}, "redirect_port": {"redirect"}}
+}
+
+// JSONSchemaExtend adds which keys go together.
+func (DoorTLS) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.OneOf = []*jsonschema.Schema{{Required: []string{"cert", "key"}}, {Required: []string{"acme"}}}
 }
 
 // JSONSchemaExtend adds which keys go together.
 func (Route) JSONSchemaExtend(s *jsonschema.Schema) {
-	s.AnyOf = needsOneOf("cgi", "fastcgi", "files", "php")
+	s.AnyOf = needsOneOf("cgi", "fastcgi", "files", "php", "redirect")
 }
 
 // JSONSchemaExtend adds which keys go together.

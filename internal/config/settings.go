@@ -24,6 +24,12 @@ type Settings struct {
 	// What a request may send.
 	Body Body `yaml:"body"`
 
+	// Which answers are compressed.
+	Compress Compress `yaml:"compress"`
+
+	// How often one client may ask.
+	RateLimit RateLimit `yaml:"rate_limit"`
+
 	// What happens to a script whose client has gone away: kill ends it, finish lets it run to its end and throws
 	// the answer away. Default: kill.
 	OnDisconnect OnDisconnect `yaml:"on_disconnect"`
@@ -50,7 +56,8 @@ type Queue struct {
 	// The most requests that wait for one script; 0 lets none wait. Default: 512.
 	Length int `yaml:"length"`
 
-	// The longest that one request waits; 0 lets none wait. Default: 10s.
+	// The longest that one request waits; 0 lets none wait. One that would wait longer, at the pace at which turns come, is
+	// refused when it comes. Default: 10s.
 	Wait Duration `yaml:"wait"`
 }
 
@@ -113,6 +120,8 @@ func builtin() Settings {
 		Workers:      Workers{Max: 0, Spare: 2, Idle: Duration(5 * time.Minute)},
 		Reuse:        Reuse{Requests: 500, Age: Duration(time.Hour), Memory: 256 * MiB, Captured: CapturedRefuse},
 		Body:         Body{Max: GiB, Memory: 256 * KiB, Buffer: BufferAuto},
+		Compress:     Compress{Types: compressible(), Min: KiB},
+		RateLimit:    RateLimit{Clients: 65536},
 		OnDisconnect: DisconnectKill,
 	}
 }

@@ -2,8 +2,8 @@ package config
 
 import "strings"
 
-// suggest finds the known word that was likely meant, or "".
-func suggest(got string, known []string) string {
+// Suggest finds the known word that was likely meant, or "".
+func Suggest(got string, known []string) string {
 	best, bestDistance := "", 3
 	for _, k := range known {
 		if p, q := plain(k), plain(got); p == q || min(len(p), len(q)) >= 3 && (strings.HasPrefix(p, q) || strings.HasPrefix(q, p)) {

@@ -132,6 +132,30 @@ func likelySize(text string) string {
 	return m[1] + strings.ToUpper(m[2]) + "iB"
 }
 
+// Rate is how often something may happen, written as a number per second, minute, hour or day: 10/s, 100/m, 1000/h, 5/d.
+// 0 is no limit.
+type Rate float64
+
+var ratePattern = regexp.MustCompile(`^([0-9]{1,9})/([smhd])$`)
+
+// UnmarshalText reads a number per unit, or 0.
+func (r *Rate) UnmarshalText(text []byte) error {
+	if string(text) == "0" {
+		*r = 0
+		return nil
+	}
+	m := ratePattern.FindSubmatch(text)
+	if m == nil {
+		return fmt.Errorf("%q is not a rate (write it like 10/s, 100/m or 1000/h)", text)
+	}
+	n, _ := strconv.Atoi(string(m[1])) // at most nine digits
+	if n == 0 {
+		return fmt.Errorf("%q lets nobody in (0 alone is no limit)", text)
+	}
+	*r = Rate(float64(n) / map[string]float64{"s": 1, "m": 60, "h": 3600, "d": 86400}[string(m[2])])
+	return nil
+}
+
 // FileMode is the permissions of a file as an octal number: "0660".
 type FileMode fs.FileMode
 
@@ -199,6 +223,22 @@ func (p Prefixes) ContainsUnix() bool {
 
 // Env is a block of NAME: value. Numbers and true or false need no quotes here.
 type Env map[string]string
+
+// ParseEnv reads NAME=value words.
+func ParseEnv(words []string) (Env, error) {
+	env := Env{}
+	for _, word := range words {
+		name, value, ok := strings.Cut(word, "=")
+		if !ok {
+			return nil, fmt.Errorf("%q: write NAME=VALUE", word)
+		}
+		if err := checkVariable(name, value); err != nil {
+			return nil, fmt.Errorf("%q %w", name, err)
+		}
+		env[name] = value
+	}
+	return env, nil
+}
 
 func checkVariable(name, value string) error {
 	if name == "" || strings.ContainsAny(name, "=\x00") {

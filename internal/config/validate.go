@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"path/filepath"
 	"strings"
 )
 
@@ -12,29 +13,55 @@ import (
 func (d *decoder) validate() {
 	c := d.root
 	d.checkDoors(c.Listen)
-	if d.src.has("admin") {
-		d.checkListenAddress("admin", c.Admin)
-	}
+	d.checkAdmin(&c.Admin)
 	d.checkLine("server_admin", c.ServerAdmin)
+	if name := filepath.Base(c.Log.Access.To); name == "off" || name == "none" { // as nginx has it
+		d.refuse(d.src.value("log.access.to", "would be a file called %s; no access log is `format: off`", name))
+	}
+	d.checkHeaders("headers", c.Headers)
+	d.checkTracing(c.Tracing)
 	d.checkNotEmpty("listen", len(c.Listen))
 	d.checkSpare("defaults", &c.Defaults)
+	d.checkCompress("defaults.compress", &c.Defaults.Compress)
+	d.checkRateLimit("defaults.rate_limit", &c.Defaults.RateLimit)
 
-	first := map[string]int{}
+	first := map[site]int{}
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		key := fmt.Sprintf("routes[%d]", i)
 		d.checkRoute(key, r)
-		if r.Path == "" {
-			continue
-		}
-		if j, twice := first[r.Path]; twice {
-			d.refuse(d.src.value(key+".path", "%q is the path of routes[%d] too", r.Path, j))
-		} else {
-			first[r.Path] = i
+		if r.Path != "" {
+			d.checkTwice(key, r, i, first)
 		}
 	}
 	if len(c.Routes) == 0 && !d.servesScripts() {
 		d.refuse(d.src.key("routes", "there is nothing to serve: add a route"))
+	}
+}
+
+// site is where a route stands: nothing else may stand there.
+type site struct {
+	host Host
+	path string
+}
+
+func (d *decoder) checkTwice(key string, r *Route, i int, first map[site]int) {
+	hosts := r.Host
+	if len(hosts) == 0 {
+		hosts = Hosts{""}
+	}
+	for _, h := range hosts {
+		j, twice := first[site{h, r.Path}]
+		switch {
+		case twice && j == i:
+			d.refuse(d.src.key(key+".host", "names %s twice", h))
+		case twice && h != "":
+			d.refuse(d.src.value(key+".path", "%q at host %s is the path of routes[%d] too", r.Path, h, j))
+		case twice:
+			d.refuse(d.src.value(key+".path", "%q is the path of routes[%d] too", r.Path, j))
+		default:
+			first[site{h, r.Path}] = i
+		}
 	}
 }
 
@@ -50,7 +77,7 @@ func (d *decoder) servesScripts() bool {
 func (d *decoder) checkDoors(doors []Listener) {
 	taken := map[Address]string{}
 	if !d.root.Admin.IsZero() {
-		taken[d.root.Admin] = "admin"
+		taken[d.root.Admin.Listen] = "admin"
 	}
 	for i := range doors {
 		key := fmt.Sprintf("listen[%d]", i)
@@ -59,7 +86,7 @@ func (d *decoder) checkDoors(doors []Listener) {
 			continue
 		}
 		_, addr := doors[i].Door()
-		d.checkListenAddress(key+"."+kind, addr)
+		d.checkListenAddress(key+"."+kind, kind, addr)
 		if addr.IsZero() {
 			continue
 		}
@@ -70,13 +97,26 @@ func (d *decoder) checkDoors(doors []Listener) {
 		}
 		switch {
 		case kind == "https" && !d.src.has(key+".tls"):
-			d.refuse(d.src.key(key+".tls", "is missing; https needs a certificate and a key"))
-		case kind != "https" && d.src.has(key+".tls"):
-			d.refuse(d.src.key(key+".tls", "goes with https only, not with %s", kind))
+			d.refuse(d.src.key(key+".tls", "is missing; https needs a certificate and a key, or acme"))
+		case kind == "fastcgi" && addr.Network() == "tls" && !d.src.has(key+".tls"):
+			d.refuse(d.src.key(key+".tls", "is missing; a tls: address needs a certificate and a key"))
+		case kind == "fastcgi" && addr.Network() == "tcp" && d.src.has(key+".tls"):
+			d.refuse(d.src.key(key+".tls", "goes with a tls: address only (write fastcgi: tls:%s)", addr))
+		case kind == "fastcgi" && addr.Network() != "tls" && d.src.has(key+".tls"):
+			d.refuse(d.src.key(key+".tls", "goes with https, or with fastcgi at a tls: address"))
+		case kind == "http" && d.src.has(key+".tls"):
+			d.refuse(d.src.key(key+".tls", "goes with https only, not with http"))
 		}
-		if kind != "fastcgi" && d.src.has(key+".scripts") {
-			d.refuse(d.src.key(key+".scripts", "goes with fastcgi only, not with %s", kind))
+		if kind != "fastcgi" {
+			for _, k := range []string{"scripts", "allow"} {
+				if d.src.has(key + "." + k) {
+					d.refuse(d.src.key(key+"."+k, "goes with fastcgi only, not with %s", kind))
+				}
+			}
 		}
+		d.checkDoorTLS(key+".tls", kind, doors[i].TLS)
+		d.checkDoorRedirect(key, kind, &doors[i], doors)
+		d.checkAllow(key+".allow", &doors[i], addr)
 		if d.src.has(key+".socket_mode") && addr.Network() != "unix" {
 			d.refuse(d.src.key(key+".socket_mode", "goes with unix: addresses only"))
 		}
@@ -84,9 +124,23 @@ func (d *decoder) checkDoors(doors []Listener) {
 	}
 }
 
-func (d *decoder) checkListenAddress(key string, a Address) {
-	if a.Network() == "tls" {
-		d.refuse(d.src.value(key, "%q: tls: is for servers to connect to, a door cannot be it", a))
+func (d *decoder) checkListenAddress(key, kind string, a Address) {
+	if a.Network() == "tls" && kind != "fastcgi" {
+		d.refuse(d.src.value(key, "%q: tls: is FastCGI over TLS, which only a fastcgi door can be", a))
+	}
+}
+
+// checkAllow: only peers of a network have an address.
+func (d *decoder) checkAllow(key string, l *Listener, addr Address) {
+	if !d.src.has(key) {
+		return
+	}
+	d.checkNotEmpty(key, len(l.Allow))
+	switch {
+	case addr.Network() == "unix":
+		d.refuse(d.src.key(key, "goes with HOST:PORT only: who may open a unix socket is what socket_mode says"))
+	case l.Allow.ContainsUnix():
+		d.refuse(d.src.value(key, "unix is no network here: write addresses like 10.0.0.0/8"))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"warmcgi/internal/confine"
@@ -12,7 +13,7 @@ import (
 // checkConfined looks up who a route's scripts run as, and checks that their limits can
 // be kept: they are for scripts that the gateway itself starts.
 func (d *decoder) checkConfined(key string, r *Route) {
-	for _, k := range []string{".user", ".limits"} {
+	for _, k := range []string{".user", ".group", ".owner", ".limits", ".sandbox"} {
 		switch {
 		case !d.src.has(key + k):
 		case !confine.Supported:
@@ -22,22 +23,45 @@ func (d *decoder) checkConfined(key string, r *Route) {
 		}
 	}
 	if d.src.has(key + ".user") {
-		d.checkUser(key+".user", r)
+		d.checkUser(key, r)
+	}
+	d.onlyWith(key, "user", "group")
+	if r.Owner != nil && r.User != UserOwner {
+		d.refuse(d.src.key(key+".owner", "goes with user: owner"))
 	}
 	if r.Limits != nil {
 		d.checkLimits(key+".limits", r)
 	}
+	if r.Sandbox != nil {
+		d.checkSandbox(key, r)
+	}
 }
 
-func (d *decoder) checkUser(key string, r *Route) {
-	if r.User == "" {
+func (d *decoder) checkUser(route string, r *Route) {
+	key, name := route+".user", r.User
+	switch {
+	case r.User == "":
 		d.refuse(d.src.value(key, "is empty"))
 		return
-	}
-	if d.bad[key] {
+	case d.bad[key] || d.bad[route+".group"] || !confine.Supported:
 		return
+	case d.src.has(route+".group") && r.Group == "":
+		d.refuse(d.src.value(route+".group", "is empty"))
+		return
+	case r.User == UserOwner:
+		if _, err := r.Owners(); errors.Is(err, confine.ErrNotRoot) {
+			d.refuse(d.src.value(key, "%v", err))
+		} else if err != nil {
+			d.refuse(d.src.value(route+".group", "%v", err))
+		}
+		return
+	case r.Group != "" && strings.Contains(r.User, ":"):
+		d.refuse(d.src.value(route+".group", "is in user already: %s", r.User))
+		return
+	case r.Group != "":
+		name += ":" + r.Group
 	}
-	u, err := d.user(r.User)
+	u, err := d.user(name)
 	if err != nil {
 		d.refuse(d.src.value(key, "%v", err))
 		return
@@ -52,7 +76,10 @@ func (d *decoder) checkLimits(key string, r *Route) {
 	for _, name := range r.Limits.Confine().Lower() {
 		d.note(d.src.value(key+"."+name, "the gateway's own limit is lower and stays, as the gateway is not root"))
 	}
-	if r.Limits.Processes > 0 && confine.IsRoot(r.RunAs) {
+	if r.Limits.Script != nil {
+		d.checkScriptLimits(key+".script", r.Limits)
+	}
+	if r.Limits.Processes > 0 && r.User != UserOwner && confine.IsRoot(r.RunAs) {
 		d.note(d.src.value(key+".processes", "does not hold for root: give the route a user"))
 	}
 }
@@ -76,6 +103,9 @@ func ParseLimits(words map[string]string) (*Limits, error) {
 			l.Files, err = parseCount(text)
 		case "file_size":
 			err = l.FileSize.UnmarshalText([]byte(text))
+		case "core":
+			l.Core = new(Size)
+			err = l.Core.UnmarshalText([]byte(text))
 		default:
 			err = errors.New("there is no such limit")
 		}

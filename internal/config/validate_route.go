@@ -12,6 +12,7 @@ func (d *decoder) checkRoute(key string, r *Route) {
 		return
 	}
 	d.checkPath(key+".path", r.Path)
+	d.checkNotEmpty(key+".host", len(r.Host))
 	d.checkKinds(key)
 	if r.CGI != nil {
 		d.checkCGI(key+".cgi", r)
@@ -32,6 +33,20 @@ func (d *decoder) checkRoute(key string, r *Route) {
 		}
 		if r.PHP.FastCGI != nil {
 			d.checkFastCGI(key+".php.fastcgi", r.PHP.FastCGI)
+		}
+	}
+	if r.Redirect != nil {
+		d.checkRedirect(key, r)
+		d.onlyAnswers(key)
+	}
+	d.checkCompress(key+".compress", &r.Compress)
+	d.checkRateLimit(key+".rate_limit", &r.RateLimit)
+	d.checkHeaders(key+".headers", r.Headers)
+	d.checkRequestHeaders(key+".request_headers", r.RequestHeaders)
+	if r.Authorize != nil && r.Authorize.FastCGI != nil {
+		d.checkFastCGI(key+".authorize.fastcgi", r.Authorize.FastCGI)
+		if timeout := key + ".authorize.timeout"; d.src.has(timeout) && r.Authorize.Timeout == 0 {
+			d.refuse(d.src.value(timeout, "must be more than 0"))
 		}
 	}
 	if r.Auth != nil && r.Auth.Basic != nil {
@@ -62,7 +77,8 @@ func (d *decoder) checkRoute(key string, r *Route) {
 
 // starts reports whether the route's FastCGI processes are the gateway's own.
 func (r *Route) starts() bool {
-	return r.FastCGI != nil && r.FastCGI.Program != "" || r.PHP != nil && r.PHP.FastCGI != nil && r.PHP.FastCGI.Program != ""
+	own := func(f *FastCGI) bool { return f != nil && f.Program != "" }
+	return own(r.FastCGI) || r.PHP != nil && own(r.PHP.FastCGI) || r.Authorize != nil && own(r.Authorize.FastCGI)
 }
 
 // checkPath refuses a path that no request can match, since a request's path is cleaned before it is compared.
@@ -87,14 +103,14 @@ func (d *decoder) checkPath(key, p string) {
 // checkKinds: one thing answers a route, except that php joins in with files.
 func (d *decoder) checkKinds(key string) {
 	var found []string
-	for _, k := range []string{"cgi", "fastcgi", "files", "php"} {
+	for _, k := range []string{"cgi", "fastcgi", "files", "php", "redirect"} {
 		if d.src.has(key + "." + k) {
 			found = append(found, k)
 		}
 	}
 	switch {
 	case len(found) == 0:
-		d.refuse(d.src.key(key, "needs one of cgi, fastcgi, files and php"))
+		d.refuse(d.src.key(key, "needs one of cgi, fastcgi, files, php and redirect"))
 	case len(found) > 1 && list(found, "and") != "files and php":
 		d.refuse(d.src.key(key+"."+found[1], "cannot stand beside %s: only files and php go together", found[0]))
 	}
@@ -114,32 +130,6 @@ func (d *decoder) checkCGI(key string, r *Route) {
 	d.checkPatterns(key+".only", r.CGI.Only)
 	d.checkNotEmpty(key+".only", len(r.CGI.Only))
 	d.checkNames(key+".index", r.CGI.Index)
-}
-
-func (d *decoder) checkFastCGI(key string, f *FastCGI) {
-	switch d.exactlyOne(key, "servers", "dns", "program") {
-	case "servers":
-		d.checkNotEmpty(key+".servers", len(f.Servers))
-		for i, a := range f.Servers {
-			item := fmt.Sprintf("%s.servers[%d]", key, i)
-			switch {
-			case a.Network() == "systemd":
-				d.refuse(d.src.value(item, "%q: systemd: is for doors, a server cannot be it", a))
-			case a.Network() == "tcp" && strings.HasPrefix(a.Addr(), ":"):
-				d.refuse(d.src.value(item, "%q names no host (write 127.0.0.1%s)", a, a))
-			}
-		}
-	case "dns":
-		d.checkHostPort(key+".dns", f.DNS)
-	case "program":
-		if d.src.has(key+".processes") && f.Processes == 0 {
-			d.refuse(d.src.value(key+".processes", "must be at least 1"))
-		}
-	default:
-		return
-	}
-	d.onlyWith(key, "program", "args", "processes")
-	d.onlyWith(key, "dns", "refresh")
 }
 
 // resolve fills in what one part of the file says for another.

@@ -7,6 +7,7 @@ func (d *decoder) checkWorkers(key string, r *Route) {
 		at := key + k
 		switch {
 		case !d.src.has(at):
+		case k == ".reuse" && r.starts(): // which is replaced after so much
 		case !starts:
 			d.note(d.src.key(at, "has no effect: the route starts no script"))
 		case k == ".mode":

@@ -17,6 +17,9 @@ routes:
   - {path: /c/, cgi: {dir: .}, mode: reuse, preload: [JSON], reuse: {requests: 1}, workers: {spare: 5}}
   - {path: /d/, files: {root: .}, mode: warm}
   - {path: /e/, files: {root: ., scripts: [.cgi]}, mode: warm, preload: [JSON]}
+  - {path: /f/, fastcgi: {program: /bin/true}, reuse: {requests: 5}}
+  - {path: /g/, php: {root: ., fastcgi: {program: /bin/true}}, reuse: {requests: 5}}
+  - {path: /h/, files: {root: .}, authorize: {fastcgi: {program: /bin/true}}, reuse: {requests: 5}}
 `), Options{})
 	require.NoError(t, err)
 	var got []string

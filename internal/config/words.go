@@ -74,6 +74,19 @@ const (
 
 func (Symlinks) words() []string { return []string{"inside", "follow"} }
 
+// HealthCheck is how a FastCGI server is asked whether it is well.
+type HealthCheck string
+
+// The values of Health.Check.
+const (
+	CheckConnect HealthCheck = "connect"
+	CheckValues  HealthCheck = "values"
+	CheckPing    HealthCheck = "ping"
+	CheckStatus  HealthCheck = "status"
+)
+
+func (HealthCheck) words() []string { return []string{"connect", "values", "ping", "status"} }
+
 // Balance is how a FastCGI server is chosen.
 type Balance string
 

@@ -18,6 +18,16 @@ type Limits struct {
 	Files int
 	// FileSize is how large a file it may write, in octets.
 	FileSize int64
+	// Core is how much of it is kept where it crashes (core(5)).
+	Core Core
+}
+
+// Core is the limit of a core dump.
+type Core struct {
+	// Set: there is the limit; without it, it is the gateway's own.
+	Set bool
+	// Size is in octets; 0 is that none is made.
+	Size int64
 }
 
 // String lists the limits as the configuration has them.
@@ -35,6 +45,7 @@ func (l Limits) words() []string {
 	add(l.Processes > 0, "processes %d", l.Processes)
 	add(l.Files > 0, "files %d", l.Files)
 	add(l.FileSize > 0, "file_size %s", octets(l.FileSize))
+	add(l.Core.Set, "core %s", octets(l.Core.Size))
 	return w
 }
 

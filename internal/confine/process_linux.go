@@ -87,6 +87,9 @@ func (l Limits) rlimits() []rlimit {
 	add(unix.RLIMIT_NOFILE, uint64(l.Files), uint64(l.Files), "files")
 	add(unix.RLIMIT_FSIZE, uint64(l.FileSize), uint64(l.FileSize), FileSize)
 	add(unix.RLIMIT_AS, uint64(l.Memory), uint64(l.Memory), "memory")
+	if l.Core.Set {
+		all = append(all, rlimit{unix.RLIMIT_CORE, uint64(l.Core.Size), uint64(l.Core.Size), "core"})
+	}
 	return all
 }
 

@@ -11,7 +11,7 @@ import (
 // Supported: this platform can confine.
 const Supported = false
 
-var errPlatform = errors.New("user and limits need Linux")
+var errPlatform = errors.New("user, limits and sandbox need Linux")
 
 // Become fails where there is something to hold to: see the one for Linux.
 func (r *Rules) Become() error {

@@ -52,16 +52,26 @@ func Lookup(text string) (*User, error) {
 			return nil, err
 		}
 	}
-	if self := os.Geteuid(); self != 0 {
-		if uint32(self) == u.UID && !hasGroup {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("%w (it is %s)", ErrNotRoot, nameOf(self))
+	if self := os.Geteuid(); self != 0 && uint32(self) == u.UID && !hasGroup {
+		return nil, nil
+	} else if self == 0 && u.UID == 0 {
+		return u, nil
 	}
-	if name := lacks(); name != "" && u.UID != 0 {
-		return nil, fmt.Errorf("%w (it is root without %s)", ErrNotRoot, name)
+	if err := MayBecome(); err != nil {
+		return nil, err
 	}
 	return u, nil
+}
+
+// MayBecome says what keeps the gateway from running scripts as other users.
+func MayBecome() error {
+	if self := os.Geteuid(); self != 0 {
+		return fmt.Errorf("%w (it is %s)", ErrNotRoot, nameOf(self))
+	}
+	if name := lacks(); name != "" {
+		return fmt.Errorf("%w (it is root without %s)", ErrNotRoot, name)
+	}
+	return nil
 }
 
 // find takes a name that is a number as a name first, as chown(1) does.

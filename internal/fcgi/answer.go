@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/monotonic"
 )
 
 // An answer is one request on its connection: it is sent, and read as a [cgi.Body].
@@ -36,19 +37,28 @@ type answer struct {
 	code    uint32
 	err     error // how the answer ended
 	closed  bool
-	counted bool // among the transport's unanswered
 
 	began, asked, last time.Time
+	takeBy             time.Time // when the request has to have been read; zero: it need not be looked at
 
 	// Of everybody.
 	got     atomic.Bool // something has come back
 	gone    atomic.Bool
 	bodyErr atomic.Pointer[error]
-	moved   atomic.Int64 // when the last octet of the body went out, in Unix nanoseconds
+	moved   atomic.Int64 // when the last octet of the body went out, a [monotonic.Instant]
 	sent    atomic.Bool  // all of standard input was
+	written atomic.Bool  // the head of the request was
+	fresh   atomic.Bool  // the connection is new, and may not have been taken
 
-	write   sync.Mutex  // records must not mix
-	unwatch func() bool // ends the watch on the request's context
+	// When the next connection is closed for it, and how many were. The lock is the
+	// transport's.
+	nextClaim time.Time
+	claims    int
+
+	write    sync.Mutex  // records must not mix
+	unwatch  func() bool // ends the watch on the request's context
+	poke     sync.Mutex
+	finished bool // the connection is given back, or away; its lock is poke
 }
 
 // buffers are for heads, and for what is sent.
@@ -57,8 +67,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }
 // start sends the request and reads the head of the answer.
 func (a *answer) start(ctx context.Context) (*cgi.Response, error) {
 	if a.l.used++; a.l.used == 1 {
-		a.counted = true
-		a.t.asked()
+		a.t.asks(a)
 	}
 	a.unwatch = context.AfterFunc(ctx, a.ClientGone)
 	res, err := a.exchange()
@@ -80,8 +89,9 @@ func (a *answer) exchange() (*cgi.Response, error) {
 // send writes BEGIN_REQUEST, the variables and a body that is there already in one
 // piece. Another body follows as it comes.
 func (a *answer) send() error {
-	b := appendBegin(a.l.out[:0], requestID, roleResponder, flagKeepConn)
+	b := appendBegin(a.l.out[:0], requestID, a.t.c.role(), flagKeepConn)
 	b = appendVars(b, a.req.Vars, a.req.Env)
+	vars := len(b) - headerLen // but for the record that ends them
 	var rest io.Reader
 	s, spooled := a.req.Body.(*cgi.Spooled)
 	switch {
@@ -98,13 +108,21 @@ func (a *answer) send() error {
 	if a.l.out = b; cap(b) > 64<<10 {
 		a.l.out = nil // not for ever
 	}
+	switch {
+	case !a.mayBeBusy():
+	case a.isOffered():
+		if err := a.offer(b[:vars]); err != nil {
+			return err
+		}
+		b = b[vars:]
+	case a.req.Body == nil && a.t.safe(a.req):
+		a.takeBy = time.Now().Add(takeAllTime)
+	}
 	a.l.c.SetWriteDeadline(a.limit())
 	if _, err := a.l.c.Write(b); err != nil {
-		if err = a.broken(err); errors.Is(err, errLost) {
-			err = fmt.Errorf("%w: %w", cgi.ErrNoOutput, err)
-		}
-		return err
+		return a.noOutput(a.broken(err))
 	}
+	a.written.Store(true)
 	if rest == nil {
 		a.sent.Store(true)
 		return nil
@@ -123,7 +141,7 @@ func (a *answer) sendBody(r io.Reader) {
 			err = fmt.Errorf("%w: longer than announced", cgi.ErrBody)
 		}
 		if n > 0 && left >= 0 {
-			a.moved.Store(time.Now().UnixNano())
+			a.moved.Store(monotonic.Now())
 			header{typ: typeStdin, id: requestID, length: n}.put(b)
 			if a.put(b[:headerLen+n]) != nil {
 				return // the reader learns of it, if the answer has not come already
@@ -141,7 +159,7 @@ func (a *answer) sendBody(r io.Reader) {
 		}
 		if err != nil {
 			a.bodyErr.CompareAndSwap(nil, &err)
-			a.poke()
+			a.wake(false)
 			return
 		}
 	}
@@ -175,7 +193,7 @@ func (a *answer) head() (*cgi.Response, error) {
 		case err == io.EOF:
 			return nil, fmt.Errorf("%w: the output ends within it, after %d octets", cgi.ErrBadHead, n)
 		case errors.Is(err, errLost) && n == 0 && !errors.Is(err, ErrProtocol):
-			return nil, fmt.Errorf("%w: %w", cgi.ErrNoOutput, err)
+			return nil, a.noOutput(err)
 		case errors.Is(err, errLost):
 			return nil, fmt.Errorf("%w: %w", cgi.ErrBadHead, err)
 		case err != nil:
@@ -185,6 +203,17 @@ func (a *answer) head() (*cgi.Response, error) {
 			b = append(b, make([]byte, min(3*len(b), cgi.MaxHead-len(b)))...) // the pooled one goes back all the same
 		}
 	}
+}
+
+// noOutput is what the loss of the connection means while there is no output.
+func (a *answer) noOutput(err error) error {
+	switch {
+	case !errors.Is(err, errLost):
+		return err
+	case a.got.Load(): // FCGI_STDERR
+		return fmt.Errorf("%w: %w", cgi.ErrNoOutput, err)
+	}
+	return fmt.Errorf("%w: %w: %w", cgi.ErrNoOutput, errUnheard, err)
 }
 
 // Read implements [cgi.Body].
@@ -234,6 +263,10 @@ func (a *answer) read(b []byte, within time.Time) (int, error) {
 	return n, err
 }
 
+// leastWithin is the least that is waited for output. A read whose deadline passes before it
+// begins gets nothing, though something be there.
+const leastWithin = time.Millisecond
+
 // await reads output until within (zero: for ever), the time-outs, or the client's end.
 // io.EOF is END_REQUEST, os.ErrDeadlineExceeded that nothing came within; any other error
 // is the end of the connection.
@@ -242,10 +275,16 @@ func (a *answer) await(b []byte, within time.Time) (int, error) {
 		return 0, io.EOF
 	}
 	a.asked = time.Now()
+	if least := a.asked.Add(leastWithin); !within.IsZero() && within.Before(least) {
+		within = least
+	}
 	for {
 		wake := a.limit()
 		if !within.IsZero() && (wake.IsZero() || within.Before(wake)) {
 			wake = within
+		}
+		if !a.takeBy.IsZero() && (wake.IsZero() || a.takeBy.Before(wake)) {
+			wake = a.takeBy
 		}
 		a.l.c.SetReadDeadline(wake)
 		if err := a.bodyErr.Load(); err != nil {
@@ -256,7 +295,8 @@ func (a *answer) await(b []byte, within time.Time) (int, error) {
 		}
 		n, err := a.output(b)
 		if n > 0 {
-			a.last = time.Now()
+			a.last, a.takeBy = time.Now(), time.Time{}
+			a.t.heard.Store(monotonic.At(a.last))
 			return n, nil
 		}
 		if err == io.EOF || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -272,6 +312,11 @@ func (a *answer) await(b []byte, within time.Time) (int, error) {
 			return 0, fmt.Errorf("%w (%s)", cgi.ErrTimeout, a.which())
 		case !within.IsZero() && !now.Before(within):
 			return 0, os.ErrDeadlineExceeded
+		case !a.takeBy.IsZero() && !now.Before(a.takeBy):
+			if !a.got.Load() && !a.l.taken() {
+				return 0, a.notTaken()
+			}
+			a.takeBy = time.Time{}
 		}
 	}
 }
@@ -305,7 +350,7 @@ func (a *answer) limit() time.Time {
 	} else {
 		from := a.began
 		if m := a.moved.Load(); m != 0 {
-			from = time.Unix(0, m)
+			from = monotonic.Time(m)
 		}
 		at = after(from, to.FirstByte)
 	}
@@ -336,15 +381,22 @@ func after(t time.Time, d time.Duration) time.Time {
 // ClientGone implements [cgi.Body].
 func (a *answer) ClientGone() {
 	a.gone.Store(true)
-	if a.req.Disconnect == cgi.Kill {
-		a.l.c.SetWriteDeadline(longAgo)
-	}
-	a.poke()
+	a.wake(a.req.Disconnect == cgi.Kill)
 }
 
-// poke wakes the reader. One that comes late wakes that of the next request on the
-// connection, which finds nothing and waits on.
-func (a *answer) poke() { a.l.c.SetReadDeadline(longAgo) }
+// wake pokes the reader, and the writer too where nothing is to be sent any more. It does
+// nothing once the connection may be another request's.
+func (a *answer) wake(writer bool) {
+	a.poke.Lock()
+	defer a.poke.Unlock()
+	if a.finished {
+		return
+	}
+	if writer {
+		a.l.c.SetWriteDeadline(longAgo)
+	}
+	a.l.c.SetReadDeadline(longAgo)
+}
 
 var longAgo = time.Unix(1, 0)
 
@@ -384,7 +436,10 @@ func (a *answer) end() { a.req.End(cgi.Exit{Started: a.over, Code: int(int32(a.c
 // finish gives the connection back, or away.
 func (a *answer) finish() {
 	a.unwatch()
-	a.answered()
+	a.poke.Lock()
+	a.finished = true
+	a.poke.Unlock()
+	a.t.app.taken(a)
 	if a.log != nil {
 		a.log.End()
 	}
@@ -395,6 +450,8 @@ func (a *answer) finish() {
 	switch {
 	case a.over:
 		a.t.release(a, a.sent.Load() && a.l.r.Buffered() == 0)
+	case errors.Is(a.err, errNotTaken):
+		a.t.release(a, false) // it reads nothing
 	case a.abort():
 		go a.leave() // ends after leaveTime
 	default:
@@ -422,12 +479,4 @@ func (a *answer) leave() {
 	a.l.c.SetReadDeadline(time.Now().Add(leaveTime))
 	io.Copy(io.Discard, a.l.c)
 	a.t.release(a, false)
-}
-
-// answered: something has come back, or never will.
-func (a *answer) answered() {
-	if a.counted {
-		a.counted = false
-		a.t.unanswered.Add(-1)
-	}
 }

@@ -43,7 +43,7 @@ func BenchmarkSmallRequest(b *testing.B) {
 	client, server := socketPair(b)
 	served := make(chan struct{})
 	go func() { defer close(served); newConn(s, server, b.Context()).serve() }()
-	defer func() { client.Close(); <-served }()
+	defer func() { client.Close(); <-served; s.Close() }()
 
 	request := append(begin(1, true), params(1,
 		"QUERY_STRING", "a=b", "REQUEST_METHOD", "GET", "CONTENT_TYPE", "", "CONTENT_LENGTH", "",

@@ -42,6 +42,9 @@ func (b *body) init(pool *sync.Pool, length int64) {
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !b.closed && b.end != io.EOF && b.late() { // also of a body that never pauses
+		return 0, os.ErrDeadlineExceeded
+	}
 	for b.n == 0 || b.closed {
 		switch {
 		case b.closed:
@@ -64,6 +67,9 @@ func (b *body) Read(p []byte) (int, error) {
 	b.cond.Broadcast()
 	return n, nil
 }
+
+// late reports whether the read deadline has passed. The caller must hold mu.
+func (b *body) late() bool { return !b.deadline.IsZero() && !time.Now().Before(b.deadline) }
 
 // wait waits for a change, or reports false when the deadline has passed. The caller
 // must hold mu.

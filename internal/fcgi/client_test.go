@@ -77,15 +77,9 @@ func serve(t testing.TB, network string, h http.HandlerFunc, opts ...func(*Serve
 	t.Cleanup(func() {
 		s.Close()
 		require.ErrorIs(t, <-served, ErrServerClosed)
-		require.Eventually(t, func() bool { return s.connCount() == 0 }, patience, time.Millisecond, "connections are left")
+		require.Eventually(t, func() bool { return s.Conns() == 0 }, patience, time.Millisecond, "connections are left")
 	})
 	return &testServer{Server: s, t: t, addr: l.Addr(), log: log}
-}
-
-func (s *Server) connCount() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.conns)
 }
 
 // A front is a scripted front server on one connection.

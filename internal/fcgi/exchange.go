@@ -44,6 +44,7 @@ type exchange struct {
 	res     response
 	body    body
 	params  Params
+	ctx     requestContext
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when END_REQUEST has been written, or won't be
 
@@ -74,14 +75,13 @@ func (c *requestContext) Value(key any) any {
 
 // start runs the handler. The body is known to be there, or not to be.
 func (c *conn) start(ex *exchange, req *http.Request, h http.Handler) {
-	ctx, cancel := context.WithCancelCause(c.base)
-	ex.cancel = cancel
+	ex.ctx.Context, ex.cancel = context.WithCancelCause(c.base)
 	ex.handler = h
-	ex.req = req.WithContext(&requestContext{ctx, ex})
+	ex.req = req
 	ex.res.ex = ex
 	ex.done = make(chan struct{})
 	ex.phase = phaseRunning
-	go c.run(ex) // ends when the handler returns
+	c.srv.handlers.run(ex)
 }
 
 func (c *conn) run(ex *exchange) {
@@ -129,8 +129,10 @@ func (c *conn) finish(ex *exchange, ok bool) {
 	defer c.mu.Unlock()
 	defer close(ex.done)
 	ex.broken = err != nil
-	c.busy = false
-	ex.keep = ex.keep && err == nil && !c.draining
+	now := time.Now()
+	c.busy, c.since = false, now
+	ex.keep = ex.keep && err == nil
+	c.closing = !ex.keep || c.draining
 	ex.req, ex.handler = nil, nil // an idle connection need not hold them
 	if ex.stdinDone {
 		ex.body.release()
@@ -141,12 +143,12 @@ func (c *conn) finish(ex *exchange, ok bool) {
 		c.rwc.SetWriteDeadline(time.Time{})
 	}
 	switch {
-	case !ex.keep:
+	case c.closing: // a request that the reader has taken already is answered all the same
 		c.rwc.SetReadDeadline(past)
 	case ex.stdinDone:
-		c.rwc.SetReadDeadline(until(c.srv.IdleTimeout, DefaultIdleTimeout))
+		c.rwc.SetReadDeadline(untilFrom(now, c.srv.IdleTimeout, DefaultIdleTimeout))
 	default:
-		c.rwc.SetReadDeadline(time.Now().Add(drainTime))
+		c.rwc.SetReadDeadline(now.Add(drainTime))
 	}
 }
 
@@ -163,7 +165,7 @@ func (c *conn) spoil(ex *exchange) {
 		return
 	}
 	// After a piece of a record only a reset helps, which a Unix socket can't send.
-	if t, ok := c.rwc.(*net.TCPConn); ok {
+	if t, ok := c.rwc.under().(*net.TCPConn); ok {
 		t.SetLinger(0)
 	}
 }
@@ -202,6 +204,13 @@ func (c *conn) gone(ex *exchange) {
 // giveUp ends the context, and soon any write. The caller must hold c.mu.
 func (c *conn) giveUp(ex *exchange, cause error) {
 	ex.cancel(cause)
+	switch {
+	case ex.givenUp || ex.ending:
+	case cause == ErrAborted:
+		c.srv.count(EventAborted)
+	default:
+		c.srv.count(EventGone)
+	}
 	ex.timed, ex.givenUp = true, true
 	c.rwc.SetWriteDeadline(time.Now().Add(goneGrace))
 }

@@ -2,11 +2,13 @@ package fcgi
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,14 +18,14 @@ import (
 // A fake is an application that does what a test says, on each of its connections: a
 // real one can't be made to misbehave.
 type fake struct {
-	t       *testing.T
+	t       testing.TB
 	ln      net.Listener
 	conns   atomic.Int32
 	address string
 }
 
 // newFake serves each connection by script, which gets its number.
-func newFake(t *testing.T, script func(c *fakeConn, n int)) *fake {
+func newFake(t testing.TB, script func(c *fakeConn, n int)) *fake {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fcgi") // t.TempDir can be too long for a socket
 	require.NoError(t, err)
@@ -34,13 +36,17 @@ func newFake(t *testing.T, script func(c *fakeConn, n int)) *fake {
 }
 
 // serveFake is newFake at a listener.
-func serveFake(t *testing.T, ln net.Listener, script func(c *fakeConn, n int)) *fake {
+func serveFake(t testing.TB, ln net.Listener, script func(c *fakeConn, n int)) *fake {
 	f := &fake{t: t, ln: ln, address: ln.Addr().String()}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			c, err := ln.Accept()
+			if errors.Is(err, syscall.EMFILE) { // a test has left it none, for now
+				time.Sleep(time.Millisecond)
+				continue
+			}
 			if err != nil {
 				return
 			}
@@ -135,6 +141,19 @@ func (c *fakeConn) request() (q fakeRequest, ok bool) {
 			q.body += rec.content
 		}
 	}
+}
+
+// await waits for something to come, and leaves it in the kernel.
+func (c *fakeConn) await() {
+	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		panic(err)
+	}
+	c.SetReadDeadline(time.Now().Add(patience))
+	raw.Read(func(fd uintptr) bool {
+		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
+		return err != syscall.EAGAIN
+	})
 }
 
 // params reads a request up to the end of its variables.

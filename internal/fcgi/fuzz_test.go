@@ -37,7 +37,7 @@ func FuzzParamsDecodeOrFailAndSurviveARoundTrip(f *testing.F) {
 		again, err := decodeParams(string(b))
 		require.NoError(t, err)
 		require.True(t, slices.Equal(p, again))
-		if r, err := newRequest(p); err == nil {
+		if r, err := newRequest(t.Context(), p); err == nil {
 			assert.NotNil(t, r.URL)
 			assert.NotEmpty(t, r.Method)
 			for name := range r.Header {
@@ -82,6 +82,7 @@ func FuzzAConnectionSurvivesWhateverItIsSent(f *testing.F) {
 		s.mu.Lock()
 		s.init()
 		s.mu.Unlock()
+		defer s.Close()
 		conn := &script{Reader: bytes.NewReader(in)}
 		c := newConn(s, conn, t.Context())
 		c.serve()

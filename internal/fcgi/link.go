@@ -6,22 +6,47 @@ import (
 	"crypto/tls"
 	"net"
 	"strings"
+	"sync"
 	"time"
 )
 
 // A link is one connection to an application. At most one request is on it: few
 // applications take more (spec 3.5, FCGI_MPXS_CONNS), and php-fpm is not among them.
 type link struct {
-	c     net.Conn
-	r     *bufio.Reader
-	out   []byte      // what is sent in one piece
+	c net.Conn
+	*linkMemory
 	quiet func() bool // nothing can be read, not even the end; nil: that is not known
+	taken func() bool // all that was sent has been read by the application; nil: that is not known
 	used  int         // requests that it has carried
 	since time.Time   // when it became idle
 }
 
+// linkMemory outlives a connection: where an application has few processes, there may be
+// one for each request.
+type linkMemory struct {
+	r   *bufio.Reader
+	out []byte // what is sent in one piece
+}
+
+var linkMemories = sync.Pool{New: func() any { return &linkMemory{r: bufio.NewReaderSize(nil, 16<<10)} }}
+
+// close closes a link that nobody uses any more.
+func (l *link) close() {
+	l.c.Close()
+	l.r.Reset(nil)
+	linkMemories.Put(l.linkMemory)
+}
+
 // requestID is that of the one request (spec 3.3: 0 is the connection itself).
 const requestID = 1
+
+// role is what the application is asked to be.
+func (c *TransportConfig) role() role {
+	if c.Authorizer {
+		return roleAuthorizer
+	}
+	return roleResponder
+}
 
 // dial connects to an application. The network is unix, tcp or tls.
 func dial(ctx context.Context, network, address string, c *tls.Config) (*link, error) {
@@ -36,7 +61,10 @@ func dial(ctx context.Context, network, address string, c *tls.Config) (*link, e
 	if err != nil {
 		return nil, err
 	}
-	return &link{c: conn, r: bufio.NewReaderSize(conn, 16<<10), quiet: quiet(conn)}, nil
+	w := newWire(conn, 0)
+	m := linkMemories.Get().(*linkMemory)
+	m.r.Reset(w)
+	return &link{c: w, linkMemory: m, quiet: quiet(conn), taken: taken(conn)}, nil
 }
 
 // stale reports whether an idle link can't be used any more: the application has closed

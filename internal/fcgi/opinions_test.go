@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -36,8 +37,8 @@ func applications(t *testing.T, h http.HandlerFunc) map[string]TransportConfig {
 	t.Cleanup(func() { ln.Close(); <-done })
 	s := serve(t, "unix", h)
 	return map[string]TransportConfig{
-		"net/http/fcgi":    {Network: "unix", Address: filepath.Join(dir, "std")},
-		"the FastCGI door": {Network: s.addr.Network(), Address: s.addr.String()},
+		"net/http/fcgi":    {Network: "unix", Address: filepath.Join(dir, "std"), Keep: time.Hour},
+		"the FastCGI door": {Network: s.addr.Network(), Address: s.addr.String(), Keep: time.Hour},
 	}
 }
 

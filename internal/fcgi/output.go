@@ -40,7 +40,7 @@ func (a *answer) records(b []byte) (int, error) {
 			n, err := r.Read(b[:min(len(b), a.rec.length)])
 			a.rec.length -= n
 			if n > 0 || err != nil {
-				return n, err
+				return n + a.more(b[n:]), err
 			}
 		case typeStderr:
 			if err := a.stderr(); err != nil {
@@ -57,6 +57,34 @@ func (a *answer) records(b []byte) (int, error) {
 	}
 }
 
+// more adds what is in the reader's memory already: php-fpm's records are of 8 KiB at most,
+// and a write for each of them would cost as much as the rest of the way. It stops before
+// all that is not STDOUT, and before the end of that.
+func (a *answer) more(b []byte) (n int) {
+	r := a.l.r
+	for n < len(b) {
+		if a.rec.length == 0 {
+			p, _ := r.Peek(min(a.rec.padding+headerLen, r.Buffered()))
+			if len(p) < a.rec.padding+headerLen {
+				return n
+			}
+			h, err := parseHeader(p[a.rec.padding:])
+			if err != nil || h.typ != typeStdout || h.id != requestID || h.length == 0 {
+				return n
+			}
+			r.Discard(len(p))
+			a.rec = h
+		}
+		if r.Buffered() == 0 {
+			return n
+		}
+		m, _ := r.Read(b[n:min(len(b), n+a.rec.length)])
+		a.rec.length -= m
+		n += m
+	}
+	return n
+}
+
 // accept looks at a record's header.
 func (a *answer) accept(h header) error {
 	switch {
@@ -71,7 +99,7 @@ func (a *answer) accept(h header) error {
 	}
 	if a.rec = h; h.typ != typeEndRequest || a.got.Load() {
 		a.got.Store(true)
-		a.answered()
+		a.t.app.taken(a)
 	}
 	return nil
 }
@@ -102,12 +130,21 @@ func (a *answer) endRequest() error {
 	a.l.r.Discard(len(p))
 	a.rec.length, a.rec.padding = 0, 0
 	a.over = true
-	switch {
-	case err != nil:
-		return err
-	case status == statusRequestComplete:
-		return io.EOF
-	case status == statusOverloaded:
+	if err == nil {
+		err = refused(status)
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	return err
+}
+
+// refused is what a protocol status says against the request (spec 5.5), or nil.
+func refused(status protocolStatus) error {
+	switch status {
+	case statusRequestComplete:
+		return nil
+	case statusOverloaded:
 		return cgi.ErrOverloaded
 	}
 	return fmt.Errorf("%w: it refuses the request (protocol status %d)", ErrProtocol, status)

@@ -12,6 +12,13 @@ import (
 // ErrParams is a stream of name-value pairs that can't be meant.
 var ErrParams = errors.New("fcgi: bad parameters")
 
+// maxPairs is how many variables a request may have: each takes some hundred octets, however
+// short it is.
+const maxPairs = 10_000
+
+// errTooManyPairs: there are more than maxPairs.
+var errTooManyPairs = fmt.Errorf("%w: more than %d", ErrParams, maxPairs)
+
 // A Param is one name-value pair (spec 3.4).
 type Param struct{ Name, Value string }
 
@@ -94,6 +101,9 @@ func decodeParams(s string) (Params, error) {
 func splitPairs(s string) (Params, error) {
 	p := make(Params, 0, min(32, len(s)/2))
 	for len(s) > 0 {
+		if len(p) == maxPairs {
+			return nil, errTooManyPairs
+		}
 		name, s1, ok1 := cutSize(s)
 		value, s2, ok2 := cutSize(s1)
 		if !ok1 || !ok2 || uint64(name)+uint64(value) > uint64(len(s2)) {

@@ -1,6 +1,7 @@
 package fcgi
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,7 +27,7 @@ type slot struct {
 	socket    *os.File // that listens; it blocks, as programs expect
 	transport *Transport
 	proc      *process // the lock is the program's
-	failing   bool     // likewise
+	failures  int      // of the last processes, which have not lasted; likewise
 }
 
 func (p *Program) newSlot(path string) (*slot, error) {
@@ -44,7 +45,7 @@ func (p *Program) newSlot(path string) (*slot, error) {
 		socket.Close()
 		return nil, os.NewSyscallError("listen", err)
 	}
-	t, err := NewTransport(TransportConfig{Network: "unix", Address: path, MaxConns: 1, Idle: time.Hour, Stderr: p.c.Stderr})
+	t, err := NewTransport(TransportConfig{Network: "unix", Address: path, MaxConns: 1, Keep: time.Hour, Stderr: p.c.Stderr, Authorizer: p.c.Authorizer})
 	if err != nil {
 		socket.Close()
 		return nil, err
@@ -66,19 +67,26 @@ func (s *slot) run() {
 			return
 		default:
 		}
-		if proc != nil && proc.why != nil || time.Since(began) > lasting {
-			pause = firstPause // it was ended by us, or it has lasted
+		why, answered := s.p.endOf(proc)
+		if why != nil || answered || time.Since(began) > lasting {
+			pause = firstPause // it was ended by us, or was of use
 			s.setFailing(false, "")
+			if why == nil {
+				s.p.c.Log.Warn("a process of a FastCGI program has ended and is started again", "program", s.p.c.File, "why", err)
+			}
 		} else {
 			s.setFailing(true, err.Error())
 			s.p.c.Log.Error("a FastCGI program does not last", "program", s.p.c.File, "why", err, "again_in", pause)
-			s.sleep(100 * time.Millisecond) // what the process has written is read
-			s.transport.breakOff()          // and what it has not accepted would wait long
+			s.sleep(100 * time.Millisecond)  // what the process has written is read
+			s.transport.breakOff(anyRequest) // and what it has not accepted would wait long
 			s.sleep(pause)
 			pause = min(2*pause, maxPause)
 		}
 	}
 }
+
+// anyRequest is every request.
+func anyRequest(*cgi.Request) bool { return true }
 
 func (s *slot) sleep(d time.Duration) {
 	select {
@@ -91,9 +99,11 @@ func (s *slot) sleep(d time.Duration) {
 func (s *slot) setFailing(is bool, why string) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.failing = is
 	if is {
+		s.failures++
 		s.p.lastFail = why
+	} else {
+		s.failures = 0
 	}
 	s.p.changedLocked()
 }
@@ -111,6 +121,7 @@ type process struct {
 	busy     bool
 	gone     bool
 	requests int
+	answered bool  // one of them
 	why      error // it is to end
 }
 
@@ -138,7 +149,7 @@ func (s *slot) start() (*process, error) {
 	p.mu.Lock() // whoever waits for orphans asks whose it is
 	defer p.mu.Unlock()
 	if p.closing {
-		return nil, fmt.Errorf("the gateway ends")
+		return nil, errClosed
 	}
 	if proc.stderr, err = cgi.StderrOf(r); err != nil {
 		return nil, err
@@ -191,13 +202,23 @@ func (proc *process) wait() error {
 	}
 }
 
+// endOf tells why a process was to end, and whether it had answered a request; it may be nil.
+func (p *Program) endOf(proc *process) (why error, answered bool) {
+	if proc == nil {
+		return nil, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return proc.why, proc.answered
+}
+
 // release makes it idle again, or ends it.
-func (proc *process) release() {
+func (proc *process) release(answered bool) {
 	p := proc.slot.p
 	p.mu.Lock()
-	proc.busy = false
+	proc.busy, proc.answered = false, proc.answered || answered
 	if !proc.gone {
-		proc.slot.failing = false // it has answered, or so it seems
+		proc.slot.failures = 0 // it has answered, or so it seems
 	}
 	if proc.requests++; proc.why == nil && proc.most > 0 && proc.requests >= proc.most {
 		proc.why = fmt.Errorf("it has answered %d requests", proc.requests)
@@ -208,6 +229,25 @@ func (proc *process) release() {
 	if why != nil && !gone {
 		proc.end(why)
 	}
+}
+
+// dying is how long a process may take to end that has closed its connection.
+const dying = 100 * time.Millisecond
+
+// failed makes a process idle again that has not answered. One that has closed the
+// connection is about to end, as a rule, and gets no request meanwhile.
+func (proc *process) failed(err error) {
+	if !errors.Is(err, errUnheard) {
+		proc.release(false)
+		return
+	}
+	proc.slot.p.runs.Go(func() { // ends with the process, or soon
+		select {
+		case <-proc.exited:
+		case <-time.After(dying):
+		}
+		proc.release(false)
+	})
 }
 
 // retire ends a process once it has no request.
@@ -234,6 +274,8 @@ func (proc *process) end(why error) {
 		return
 	}
 	p.c.Log.Info("a FastCGI process is ended", "program", p.c.File, "pid", proc.pid, "why", why)
+	// libfcgi's processes look for the signal between two connections, or after two seconds.
+	proc.slot.transport.closeIdle(all)
 	syscall.Kill(-proc.pid, syscall.SIGTERM)
 	p.runs.Go(func() { // ends with the process
 		select {

@@ -20,6 +20,8 @@ type ProgramConfig struct {
 	Args []string
 	Dir  string
 	Env  []string
+	// Authorizer is as in [TransportConfig].
+	Authorizer bool
 	// Processes is how many of it run. It must be positive.
 	Processes int
 	// Requests, Age and Memory (PSS, in octets) are when a process is replaced; 0 is never.
@@ -40,9 +42,9 @@ type ProgramConfig struct {
 // end. Each has one request at a time, as programs that take more are rare.
 //
 // A request waits for an idle process, as long as [cgi.Request].Queue says. A process that
-// ends in the midst of a request costs that request only. One that ends soon after its
-// start is started again after a second, then two, four … and half a minute at most; while
-// that is so for all of them, requests fail at once.
+// ends in the midst of a request costs that request only, and is started again at once if it
+// has answered one before. One that ends soon after its start is started again after a second, then two, four … and half a
+// minute at most; while that has happened to all of them twice or more, requests fail at once.
 type Program struct {
 	c    ProgramConfig
 	dir  *sockets.Folder
@@ -80,13 +82,21 @@ func NewProgram(c ProgramConfig) (*Program, error) {
 // RoundTrip implements [cgi.Backend].
 func (p *Program) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
 	req.Mode = cgi.ModeFastCGI
-	proc, err := p.acquire(ctx, req)
-	if err != nil {
-		req.End(cgi.Exit{})
-		return nil, fmt.Errorf("script %s: %w", req.Script.Name, err)
+	for again := p.slots[0].transport.safe(req); ; again = false {
+		proc, err := p.acquire(ctx, req)
+		var res *cgi.Response
+		if err == nil {
+			if res, err = proc.slot.transport.attempt(ctx, req); err == nil {
+				req.AtEnd(func(cgi.Exit) { proc.release(true) })
+				return res, nil
+			}
+			proc.failed(err)
+		}
+		if !again || !errors.Is(err, errUnheard) {
+			req.End(cgi.Exit{})
+			return nil, fmt.Errorf("script %s: %w", req.Script.Name, err)
+		}
 	}
-	req.AtEnd(func(cgi.Exit) { proc.release() })
-	return proc.slot.transport.RoundTrip(ctx, req)
 }
 
 // acquire waits for an idle process, and makes it busy.
@@ -119,13 +129,13 @@ func (p *Program) take() (*process, <-chan struct{}, error) {
 			proc.busy = true
 			return proc, nil, nil
 		}
-		if s.failing && s.proc == nil {
+		if s.failures > 1 && s.proc == nil { // one may be an accident
 			failing++
 		}
 	}
 	switch {
 	case p.closing:
-		return nil, nil, fmt.Errorf("%w: the gateway ends", cgi.ErrUnreachable)
+		return nil, nil, fmt.Errorf("%w: %w", cgi.ErrUnreachable, errClosed)
 	case failing == len(p.slots):
 		return nil, nil, fmt.Errorf("%w: %s does not last: %s", cgi.ErrUnreachable, p.c.File, p.lastFail)
 	}
@@ -150,6 +160,9 @@ func (p *Program) Owns(pid int) bool {
 	return false
 }
 
+// errClosed: the gateway ends, or its configuration has another program.
+var errClosed = errors.New("it is not wanted any more")
+
 // Close ends all processes, TERM then KILL, and waits for them. Their requests should have
 // ended: those that have not when ctx ends are broken off.
 func (p *Program) Close(ctx context.Context) {
@@ -165,7 +178,7 @@ func (p *Program) Close(ctx context.Context) {
 	p.mu.Unlock()
 	close(p.stop)
 	for _, proc := range procs {
-		proc.end(errors.New("the gateway ends"))
+		proc.end(errClosed)
 	}
 	p.runs.Wait()
 	for _, s := range p.slots {

@@ -1,8 +1,10 @@
 package fcgi
 
 import (
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 )
@@ -30,10 +32,12 @@ func (c *conn) begin(h header) error {
 		case ex.id == h.id:
 			return protocolError("request %d begins twice", h.id)
 		default:
+			c.refused(EventMultiplexed, "fcgi: a request before the answer to another one")
 			return c.reply(endRecord(h.id, statusCantMultiplex))
 		}
 	}
 	if role != roleResponder {
+		c.refused(EventUnknownRole, "fcgi: a request to another role than the responder's", "role", int(role))
 		return c.dismiss(h.id, keep, statusUnknownRole)
 	}
 	c.mu.Lock()
@@ -43,6 +47,7 @@ func (c *conn) begin(h header) error {
 	c.wasted = 0
 	c.raw = c.raw[:0]
 	c.ex = &exchange{c: c, id: h.id, keep: keep}
+	c.ex.ctx.ex = c.ex
 	c.ex.body.init(&c.srv.in, 0)
 	return nil
 }
@@ -75,7 +80,7 @@ func (c *conn) dismiss(id uint16, keep bool, status protocolStatus) error {
 func (c *conn) idle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy = false
+	c.busy, c.since = false, time.Now()
 	if c.draining {
 		c.rwc.SetReadDeadline(past)
 		return
@@ -93,7 +98,7 @@ func (c *conn) readParams(ex *exchange, h header) error {
 		c.begun(ex)
 		return nil
 	case len(c.raw)+h.length > c.srv.maxParams():
-		c.srv.log().Warn("fcgi: too many variables", "remote", c.rwc.RemoteAddr().String(), "limit", c.srv.maxParams())
+		c.refused(EventTooLong, "fcgi: too many variables", "limit", c.srv.maxParams())
 		c.refuse(ex, http.StatusRequestHeaderFieldsTooLarge)
 		return c.skip(h.length)
 	}
@@ -111,17 +116,42 @@ func (c *conn) begun(ex *exchange) {
 	}
 	var err error
 	if ex.params, err = decodeParams(raw); err == nil {
-		ex.req, err = newRequest(ex.params)
+		ex.req, err = newRequest(&ex.ctx, ex.params)
 	}
-	if err != nil {
-		c.srv.log().Warn(err.Error(), "remote", c.rwc.RemoteAddr().String())
+	switch {
+	case errors.Is(err, errTooManyPairs):
+		c.refused(EventTooLong, err.Error())
+		c.refuse(ex, http.StatusRequestHeaderFieldsTooLarge)
+		return
+	case err != nil:
+		c.refused(EventBadParams, err.Error())
 		c.refuse(ex, http.StatusBadRequest)
 		return
 	}
-	c.patient()
 	if ex.phase = phaseWait; ex.req.ContentLength > 0 {
+		c.patient()
+		c.startBody(ex)
+		return
+	}
+	c.mu.Lock()
+	c.rwc.SetReadDeadline(until(c.srv.ReadTimeout, DefaultReadTimeout))
+	c.mu.Unlock()
+}
+
+// startsLate reports whether an error is only that the first STDIN does not come: then it is
+// for the handler to say how long to wait for a body.
+func (c *conn) startsLate(err error) bool {
+	ex := c.ex
+	if ex == nil || ex.phase != phaseWait || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	c.patient()
+	if ex.req.ContentLength == 0 {
+		c.startBare(ex)
+	} else {
 		c.startBody(ex)
 	}
+	return true
 }
 
 // patient: from now on it is the client that the front server waits for.
@@ -134,13 +164,24 @@ func (c *conn) patient() {
 func (c *conn) refuse(ex *exchange, code int) {
 	c.patient()
 	ex.params = nil
-	c.start(ex, &http.Request{Header: http.Header{}, Body: http.NoBody}, refusal(code))
+	r := emptyRequest(&ex.ctx)
+	r.Header, r.Body = http.Header{}, http.NoBody
+	c.start(ex, r, refusal(code))
+}
+
+// startBare starts a request that has no body.
+func (c *conn) startBare(ex *exchange) {
+	ex.req.ContentLength = 0
+	ex.req.Body = http.NoBody
+	c.srv.count(EventRequest)
+	c.start(ex, ex.req, c.srv.Handler)
 }
 
 // startBody starts a request that has a body.
 func (c *conn) startBody(ex *exchange) {
 	ex.body.left = ex.req.ContentLength
 	ex.req.Body = &ex.body
+	c.srv.count(EventRequest)
 	c.start(ex, ex.req, c.srv.Handler)
 }
 
@@ -150,11 +191,10 @@ func (c *conn) readStdin(ex *exchange, h header) error {
 	case phaseParams:
 		return protocolError("STDIN before the end of PARAMS")
 	case phaseWait:
+		c.patient()
 		if h.length == 0 || ex.req.ContentLength == 0 {
-			ex.req.ContentLength = 0
-			ex.req.Body = http.NoBody
 			ex.stdinDone = h.length == 0
-			c.start(ex, ex.req, c.srv.Handler)
+			c.startBare(ex)
 			return c.skip(h.length)
 		}
 		c.startBody(ex)
@@ -181,6 +221,7 @@ func (c *conn) readAbort(ex *exchange) error {
 		}
 		return c.settleIdle(ex)
 	}
+	c.srv.count(EventAborted)
 	if err := c.dismiss(ex.id, ex.keep, statusRequestComplete); err != nil {
 		return err
 	}
@@ -216,7 +257,7 @@ func (c *conn) feed(ex *exchange, n int) error {
 
 // watch looks whether the front server has gone while we don't read from it.
 func (c *conn) watch(ex *exchange) {
-	if hungUp(c.rwc) {
+	if hungUp(c.rwc.under()) {
 		c.mu.Lock()
 		c.giveUp(ex, ErrGone)
 		c.mu.Unlock()

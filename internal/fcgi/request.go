@@ -1,6 +1,7 @@
 package fcgi
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -14,9 +15,10 @@ import (
 // newRequest is the HTTP request that the variables describe (RFC 3875 section 4.1).
 // It has the form of a request that net/http has read itself: the URL of an origin-form
 // target has no host. ContentLength is -1 when CONTENT_LENGTH says nothing. The caller
-// adds body and context.
-func newRequest(p Params) (*http.Request, error) {
-	r := &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1}
+// adds the body.
+func newRequest(ctx context.Context, p Params) (*http.Request, error) {
+	r := emptyRequest(ctx)
+	r.Proto, r.ProtoMajor, r.ProtoMinor, r.ContentLength = "HTTP/1.1", 1, 1, -1
 	t := target{}
 	var name, addr, port string
 	r.Header = make(http.Header, len(p)/2)
@@ -96,6 +98,9 @@ func newRequest(p Params) (*http.Request, error) {
 	}
 	return r, nil
 }
+
+// emptyRequest has its context from the start: to give it one later is to copy it.
+func emptyRequest(ctx context.Context) *http.Request { return (&http.Request{}).WithContext(ctx) }
 
 // setProto leaves HTTP/1.1 where the variable says nothing that is known.
 func setProto(r *http.Request, v string) {

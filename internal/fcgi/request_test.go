@@ -9,7 +9,7 @@ import (
 )
 
 func TestTheVariablesOfNginxBecomeARequest(t *testing.T) {
-	r, err := newRequest(Params{
+	r, err := newRequest(t.Context(), Params{
 		{"QUERY_STRING", "q=1"}, {"REQUEST_METHOD", "POST"},
 		{"CONTENT_TYPE", "text/plain"}, {"CONTENT_LENGTH", "12"},
 		{"SCRIPT_NAME", "/cgi-bin/a b"}, {"REQUEST_URI", "/cgi-bin/a%20b/x%2Fy?q=1"},
@@ -52,7 +52,7 @@ func TestATargetIsMadeOfWhatThereIs(t *testing.T) {
 		"empty HTTP_HOST": {Params{{"REQUEST_URI", "/"}, {"HTTP_HOST", ""}}, "/", "/", "s"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := newRequest(append(Params{{"REQUEST_METHOD", "GET"}, {"SERVER_NAME", "s"}}, test.p...))
+			r, err := newRequest(t.Context(), append(Params{{"REQUEST_METHOD", "GET"}, {"SERVER_NAME", "s"}}, test.p...))
 			require.NoError(t, err)
 			assert.Equal(t, test.uri, r.RequestURI)
 			assert.Equal(t, test.path, r.URL.Path)
@@ -74,14 +74,14 @@ func TestVariablesThatCannotBeMeantAreRefused(t *testing.T) {
 		"space in the host":     {{"REQUEST_METHOD", "GET"}, {"HTTP_HOST", "a b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := newRequest(p)
+			_, err := newRequest(t.Context(), p)
 			assert.ErrorIs(t, err, ErrParams)
 		})
 	}
 }
 
 func TestSmallThingsOfARequestAreForgiven(t *testing.T) {
-	r, err := newRequest(Params{
+	r, err := newRequest(t.Context(), Params{
 		{"REQUEST_METHOD", "GET"}, {"SERVER_PROTOCOL", "nonsense"}, {"REMOTE_ADDR", "unix:"},
 		{"CONTENT_LENGTH", ""}, {"CONTENT_TYPE", ""}, {"HTTPS", "off"},
 	})
@@ -92,7 +92,7 @@ func TestSmallThingsOfARequestAreForgiven(t *testing.T) {
 	assert.Empty(t, r.Header)
 	assert.Nil(t, r.TLS)
 
-	r, err = newRequest(Params{{"REQUEST_METHOD", "GET"}, {"SERVER_PROTOCOL", "INCLUDED"}, {"REMOTE_ADDR", "192.0.2.1"}})
+	r, err = newRequest(t.Context(), Params{{"REQUEST_METHOD", "GET"}, {"SERVER_PROTOCOL", "INCLUDED"}, {"REMOTE_ADDR", "192.0.2.1"}})
 	require.NoError(t, err)
 	assert.True(t, r.ProtoMajor == 1 && r.ProtoMinor == 0)
 	assert.Equal(t, "192.0.2.1:0", r.RemoteAddr)

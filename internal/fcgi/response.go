@@ -132,6 +132,12 @@ func put[T []byte | string](r *response, p T) (n int) {
 		if r.buf == nil {
 			r.buf = r.ex.c.srv.out.Get().(*[outCap]byte)[:headerLen]
 		}
+		if b, ok := any(p).([]byte); ok && len(b) >= bulkFrom {
+			m := min(len(b), bulkContent)
+			r.sendWith(b[:m])
+			p, n = p[m:], n+m
+			continue
+		}
 		m := min(len(p), headerLen+outSize-len(r.buf))
 		r.buf = append(r.buf, p[:m]...)
 		p = p[m:]
@@ -162,18 +168,15 @@ func (r *response) close() {
 
 func (r *response) write() {
 	if err := r.ex.c.write(r.buf); err != nil {
-		r.err = fmt.Errorf("fcgi: %w", err)
-		r.ex.cancel(ErrGone)
+		r.failed(err)
 	}
 	r.buf = r.buf[:headerLen]
 }
 
-// ReadFrom is for [io.Copy], which would make a buffer of its own.
-func (r *response) ReadFrom(src io.Reader) (int64, error) {
-	pool := &r.ex.c.srv.out
-	b := pool.Get().(*[outCap]byte)
-	defer pool.Put(b)
-	return io.CopyBuffer(struct{ io.Writer }{r}, struct{ io.Reader }{src}, b[:outSize])
+// failed notes that nothing can follow. The caller must hold mu.
+func (r *response) failed(err error) {
+	r.err = fmt.Errorf("fcgi: %w", err)
+	r.ex.cancel(ErrGone)
 }
 
 // Flush sends the head and what has been written so far.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,9 +48,9 @@ func TestTheHeadOfAnAnswerIsThatOfCGI(t *testing.T) {
 }
 
 func TestWritesSayWhatBecameOfThem(t *testing.T) {
-	var left http.ResponseWriter
+	var last atomic.Value
 	f := serve(t, "unix", func(w http.ResponseWriter, r *http.Request) {
-		left = w
+		last.Store(w)
 		switch r.RequestURI {
 		case "/304":
 			w.WriteHeader(304)
@@ -67,6 +68,7 @@ func TestWritesSayWhatBecameOfThem(t *testing.T) {
 		f.send(get(1, true, uri))
 		f.answer(1)
 	}
+	left := last.Load().(http.ResponseWriter)
 	_, err := io.WriteString(left, "a goroutine that was left")
 	assert.ErrorIs(t, err, ErrHandlerDone)
 	assert.ErrorIs(t, http.NewResponseController(left).Flush(), ErrHandlerDone)

@@ -14,7 +14,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"warmcgi/internal/monotonic"
 )
 
 var (
@@ -34,6 +37,8 @@ const (
 	DefaultMaxConns    = 1024
 	DefaultIdleTimeout = 2 * time.Minute
 	DefaultReadTimeout = 30 * time.Second
+	// DefaultWriteTimeout is that of the HTTP doors.
+	DefaultWriteTimeout = time.Minute
 )
 
 // newGrace is how long a connection that has not sent anything yet may still do so
@@ -58,21 +63,28 @@ type Server struct {
 	// DefaultMaxParams. One that has more is answered with status 431.
 	MaxParams int
 	// MaxConns is the most connections at a time; 0 is DefaultMaxConns. More wait in
-	// the listener's queue. It must not be less than what the front servers keep open.
+	// the listener's queue, and idle ones are closed to make room.
 	MaxConns int
 	// IdleTimeout is how long a kept connection may wait for a request; 0 is
 	// DefaultIdleTimeout, less is no limit. It should be longer than the front
 	// server's, so that this is the side that closes.
 	IdleTimeout time.Duration
 	// ReadTimeout is how long a request's variables may take to come; 0 is
-	// DefaultReadTimeout, less is no limit. The body is the handler's to bound, see
-	// [http.ResponseController.SetReadDeadline].
+	// DefaultReadTimeout, less is no limit. One that takes longer is answered with status
+	// 408. The body is the handler's to bound, see [http.ResponseController.SetReadDeadline].
 	ReadTimeout time.Duration
+	// WriteTimeout is how long the front server may take nothing of what is written; 0 is
+	// DefaultWriteTimeout, less is no limit. What is written is bounded by
+	// [http.ResponseController.SetWriteDeadline], too.
+	WriteTimeout time.Duration
 	// BaseContext is the parent of the requests' contexts; nil is
 	// [context.Background].
 	BaseContext func(net.Listener) context.Context
 
 	pools
+	handlers handlers
+	counts   counts
+	warned   seldom
 
 	mu        sync.Mutex
 	closing   bool
@@ -84,10 +96,11 @@ type Server struct {
 }
 
 // pools are the memory that requests share.
-type pools struct{ out, in sync.Pool }
+type pools struct{ out, in, bulk sync.Pool }
 
 func (p *pools) init() {
 	p.out.New = func() any { return new([outCap]byte) }
+	p.bulk.New = func() any { return new([bulkContent]byte) }
 	p.in.New = func() any { return new([bodySize]byte) }
 }
 
@@ -105,35 +118,15 @@ func (s *Server) Serve(l net.Listener) error {
 		ctx = s.BaseContext(l)
 	}
 
-	var delay time.Duration
 	for {
-		select {
-		case s.slots <- struct{}{}:
-		case <-stop:
+		rwc, err := s.accept(l, stop)
+		if err != nil {
+			return err
+		}
+		if !s.slot(stop) {
+			rwc.Close()
 			return ErrServerClosed
 		}
-		rwc, err := l.Accept()
-		if err != nil {
-			<-s.slots
-			select {
-			case <-stop:
-				return ErrServerClosed
-			default:
-			}
-			// Out of descriptors, say: as in net/http, wait for some to come back.
-			//lint:ignore SA1019 nothing else tells
-			if ne, ok := err.(net.Error); !ok || !ne.Temporary() {
-				return err
-			}
-			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-			s.log().Error("fcgi: can't accept", "error", err, "retry_in", delay)
-			select {
-			case <-time.After(delay):
-			case <-stop:
-			}
-			continue
-		}
-		delay = 0
 		c := newConn(s, rwc, ctx)
 		if !s.track(c) {
 			rwc.Close()
@@ -151,11 +144,15 @@ func (s *Server) Serve(l net.Listener) error {
 
 // Shutdown stops accepting, closes the connections that have no request, and waits for
 // the others; those that are left when ctx ends are closed.
-func (s *Server) Shutdown(ctx context.Context) error {
+func (s *Server) Shutdown(ctx context.Context) error { return s.Leave(ctx, 0) }
+
+// Leave is Shutdown where there is no hurry, as another server takes the listener over: on a connection that has no
+// request one more may come, for as long as linger. The connection is closed behind it.
+func (s *Server) Leave(ctx context.Context, linger time.Duration) error {
 	s.mu.Lock()
 	s.closeListeners()
 	for c := range s.conns {
-		c.drain()
+		c.drain(linger)
 	}
 	if len(s.conns) == 0 {
 		s.mu.Unlock()
@@ -194,6 +191,7 @@ func (s *Server) closeListeners() {
 	if !s.closing {
 		s.closing = true
 		close(s.stop)
+		s.handlers.close()
 	}
 	for l := range s.listeners {
 		l.Close()
@@ -248,6 +246,15 @@ func (s *Server) forget(c *conn) {
 	}
 }
 
+// seldom is for what is logged now and then only.
+type seldom struct{ next atomic.Int64 } // a [monotonic.Instant]
+
+// before reports whether it is time again.
+func (l *seldom) before(now time.Time) bool {
+	next := l.next.Load()
+	return monotonic.At(now) >= next && l.next.CompareAndSwap(next, monotonic.At(now.Add(warnEvery)))
+}
+
 func (s *Server) log() *slog.Logger {
 	if s.ErrorLog != nil {
 		return s.ErrorLog
@@ -269,13 +276,22 @@ func (s *Server) maxConns() int {
 	return DefaultMaxConns
 }
 
+func (s *Server) writeTimeout() time.Duration {
+	if s.WriteTimeout == 0 {
+		return DefaultWriteTimeout
+	}
+	return max(s.WriteTimeout, 0)
+}
+
 // until is when a timeout ends: the zero time when there is none.
-func until(d, standard time.Duration) time.Time {
+func until(d, standard time.Duration) time.Time { return untilFrom(time.Now(), d, standard) }
+
+func untilFrom(now time.Time, d, standard time.Duration) time.Time {
 	switch {
 	case d < 0:
 		return time.Time{}
 	case d == 0:
 		d = standard
 	}
-	return time.Now().Add(d)
+	return now.Add(d)
 }

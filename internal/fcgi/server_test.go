@@ -1,6 +1,7 @@
 package fcgi
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"strings"
@@ -157,6 +158,19 @@ func TestTooManyVariablesAreAnsweredWith431(t *testing.T) {
 	}
 }
 
+func TestVariablesThatAreTooManyAreAnsweredWith431(t *testing.T) {
+	s := serve(t, "unix", echoURI)
+	f := s.dial()
+	for _, n := range []int{maxPairs - 2, maxPairs - 1} { // beside two others
+		many := bytes.Repeat([]byte("\x01\x00A"), n)
+		f.send(begin(1, true), stream(typeParams, 1, many), params(1, "REQUEST_METHOD", "GET", "REQUEST_URI", "/"), stdinEnd(1))
+		out, _ := f.answer(1)
+		assert.Equal(t, n == maxPairs-2, out == okHead+"/")
+		assert.Equal(t, n != maxPairs-2, strings.HasPrefix(out, "Status: 431 "))
+	}
+	s.requireCount(1, EventTooLong)
+}
+
 func TestVariablesThatCannotBeReadAreAnsweredWith400(t *testing.T) {
 	s := serve(t, "unix", echoURI)
 	f := s.dial()
@@ -230,7 +244,10 @@ func TestAnIdleConnectionIsClosed(t *testing.T) {
 	s.dial().requireClosed() // sends nothing
 	slow := s.dial()
 	slow.send(begin(1, true))
+	out, _ = slow.answer(1)
+	assert.Contains(t, out, "Status: 408 ")
 	slow.requireClosed()
+	assert.EqualValues(t, 1, s.Count(EventTooSlow))
 	assert.Contains(t, s.log.String(), "too long")
 }
 

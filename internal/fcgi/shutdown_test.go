@@ -3,6 +3,7 @@ package fcgi
 import (
 	"context"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func TestShutdownWaitsForRequestsAndClosesTheRest(t *testing.T) {
 	idle.answer(1)
 	busy.send(get(1, true, "/slow"))
 	await(t, started)
-	require.Eventually(t, func() bool { return s.connCount() == 3 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Conns() == 3 }, patience, time.Millisecond)
 
 	down := make(chan error, 1)
 	go func() { down <- s.Shutdown(context.Background()) }()
@@ -46,6 +47,33 @@ func TestShutdownWaitsForRequestsAndClosesTheRest(t *testing.T) {
 	assert.ErrorIs(t, s.Serve(&closedListener{}), http.ErrServerClosed)
 }
 
+func TestShutdownAnswersWhatHasComeOnAKeptConnection(t *testing.T) {
+	for range 100 {
+		s := serve(t, "unix", echoURI)
+		f := s.dial()
+		f.send(get(1, true, "/"))
+		f.answer(1)
+		require.Eventually(t, func() bool { return s.idle() == 1 }, patience, time.Millisecond)
+		f.send(get(1, true, "/again"))
+		assert.NoError(t, s.Shutdown(context.Background()))
+		out, _ := f.answer(1)
+		assert.Equal(t, okHead+"/again", out)
+		f.requireClosed()
+	}
+}
+
+// idle is how many connections wait for a request.
+func (s *Server) idle() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if _, is := c.idleSince(); is {
+			n++
+		}
+	}
+	return n
+}
+
 func TestShutdownClosesWhatIsLeftInTheEnd(t *testing.T) {
 	started := make(chan struct{})
 	s := serve(t, "unix", func(w http.ResponseWriter, r *http.Request) { close(started); <-r.Context().Done() })
@@ -57,4 +85,47 @@ func TestShutdownClosesWhatIsLeftInTheEnd(t *testing.T) {
 	assert.ErrorIs(t, s.Shutdown(ctx), context.DeadlineExceeded)
 	_, _, err := f.tryAnswer(1)
 	assert.Error(t, err)
+}
+
+func TestAServerThatLeavesTakesOneMoreRequestOnAConnection(t *testing.T) {
+	s := serve(t, "unix", echoURI)
+	kept, idle := s.dial(), s.dial()
+	for _, f := range []*front{kept, idle} {
+		f.send(get(1, true, "/"))
+		f.answer(1)
+	}
+	require.Eventually(t, func() bool { return s.idle() == 2 }, patience, time.Millisecond)
+	left := make(chan error, 1)
+	go func() { left <- s.Leave(context.Background(), patience) }()
+	require.Eventually(t, func() bool { return s.idle() == 0 }, patience, time.Millisecond)
+	kept.send(get(1, true, "/last"))
+	out, _ := kept.answer(1)
+	assert.Equal(t, okHead+"/last", out)
+	kept.requireClosed()
+	select {
+	case <-left:
+		assert.Fail(t, "the other one may still ask")
+	default:
+	}
+	idle.Close()
+	assert.NoError(t, await(t, left))
+}
+
+// The front server may have taken the connection again each time, before it could see its end.
+func TestAConnectionIsClosedOnlyWhenNoFurtherRequestHasCome(t *testing.T) {
+	client, server := socketPair(t)
+	defer client.Close()
+	defer server.Close()
+	c := newConn(&Server{}, server, t.Context())
+	c.drain(0)
+	for range 3 {
+		_, err := client.Write(begin(1, true))
+		require.NoError(t, err)
+		require.True(t, c.oneMore(os.ErrDeadlineExceeded))
+		require.NoError(t, c.readRecord())
+		c.ex = nil // it was answered
+		c.idle()
+	}
+
+	assert.False(t, c.oneMore(os.ErrDeadlineExceeded))
 }

@@ -8,13 +8,14 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/puddle/v2"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/monotonic"
 )
 
 // TransportConfig says where an application is, and how it is spoken to.
@@ -25,13 +26,17 @@ type TransportConfig struct {
 	Address string
 	// TLS is for the network tls.
 	TLS *tls.Config
+	// Authorizer: the application is to decide about requests (spec 6.3), not to answer them.
+	Authorizer bool
 	// MaxConns is the most connections at once. It must be positive.
 	MaxConns int
 	// Connect bounds how long a connection may take to be made. Default: 5 s.
 	Connect time.Duration
-	// Idle is how long a connection is kept that has nothing to do. A kept connection holds
-	// one of php-fpm's children. Default: 2 s.
-	Idle time.Duration
+	// Keep is how long a connection is kept that has nothing to do; 0 keeps none. A kept
+	// connection holds one of php-fpm's children.
+	Keep time.Duration
+	// Applications are those that other transports lead to as well; nil is none.
+	Applications *Applications
 	// Stderr gets the lines that the application writes to FCGI_STDERR.
 	Stderr func(req *cgi.Request, line string)
 }
@@ -40,19 +45,25 @@ type TransportConfig struct {
 // one address.
 //
 // A connection is used again only when the END_REQUEST of its request was read, nothing
-// came behind it, and all of the request was sent. None is kept while a request waits for
-// the application to take its connection: where it has fewer processes than there are
-// connections, a kept one would hold the process that the other waits for.
+// came behind it, and all of the request was sent. While a request waits for the application
+// to take its connection, one is closed for it rather than kept: see makeWay.
 type Transport struct {
 	c     TransportConfig
 	links *puddle.Pool[*link]
-	// unanswered are the requests on new connections that nothing has come back for.
-	unanswered atomic.Int64
-	// stop ends the goroutine that closes idle connections.
+	app   *application
+	// ample is set where the application takes as many connections as we make.
+	ample atomic.Bool
+	// heard is when something has come back, a [monotonic.Instant].
+	heard atomic.Int64
+	// late is about requests on kept connections that are not read in time.
+	late lateness
+	// asked tells keep that there is a fresh request.
+	asked chan struct{}
+	// stop ends keep.
 	stop, stopped chan struct{}
 
-	mu      sync.Mutex
-	answers map[*answer]struct{} // that have a connection
+	// full is told how many requests the application takes; nil is nobody.
+	full func(room int)
 }
 
 // NewTransport makes no connection yet.
@@ -60,10 +71,7 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 	if c.Connect == 0 {
 		c.Connect = 5 * time.Second
 	}
-	if c.Idle == 0 {
-		c.Idle = 2 * time.Second
-	}
-	t := &Transport{c: c, stop: make(chan struct{}), stopped: make(chan struct{}), answers: map[*answer]struct{}{}}
+	t := &Transport{c: c, asked: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
 	var err error
 	t.links, err = puddle.NewPool(&puddle.Config[*link]{
 		Constructor: func(ctx context.Context) (*link, error) {
@@ -71,12 +79,13 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 			defer cancel()
 			return dial(ctx, c.Network, c.Address, c.TLS)
 		},
-		Destructor: func(l *link) { l.c.Close() },
+		Destructor: (*link).close,
 		MaxSize:    int32(c.MaxConns),
 	})
 	if err != nil {
 		return nil, err
 	}
+	t.app = c.Applications.join(t)
 	go t.keep() // ends with Close
 	return t, nil
 }
@@ -86,79 +95,60 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 func (t *Transport) Close(ctx context.Context) {
 	close(t.stop)
 	<-t.stopped
-	stop := context.AfterFunc(ctx, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		for a := range t.answers {
-			a.l.c.Close()
-		}
-	})
+	stop := context.AfterFunc(ctx, func() { t.app.breakOff(t, func(*answer) bool { return true }) })
 	defer stop()
 	t.links.Close()
+	t.app.leave(t)
 }
 
-// breakOff closes the connections of requests that nothing has come back for.
-func (t *Transport) breakOff() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for a := range t.answers {
-		if !a.got.Load() {
-			a.l.c.Close()
-		}
-	}
+// breakOff closes the connections of those requests that nothing has come back for.
+func (t *Transport) breakOff(which func(*cgi.Request) bool) {
+	t.app.breakOff(t, func(a *answer) bool { return !a.got.Load() && which(a.req) })
 }
 
-// keep closes what has been idle for too long.
-func (t *Transport) keep() {
-	defer close(t.stopped)
-	tick := time.NewTicker(max(t.c.Idle/4, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-t.stop:
-			return
-		case now := <-tick.C:
-			t.closeIdle(func(l *link) bool { return now.Sub(l.since) >= t.c.Idle })
-		}
-	}
-}
-
-func (t *Transport) closeIdle(which func(*link) bool) {
-	for _, res := range t.links.AcquireAllIdle() {
-		if which(res.Value()) {
-			res.Destroy()
-		} else {
-			res.ReleaseUnused()
-		}
-	}
-}
+// heardSince reports whether something has come back from the application since then.
+func (t *Transport) heardSince(then time.Time) bool { return t.heard.Load() >= monotonic.At(then) }
 
 // RoundTrip implements [cgi.Backend].
 func (t *Transport) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
 	req.Mode = cgi.ModeFastCGI
-	a, err := t.begin(ctx, req)
-	if err != nil {
-		req.End(cgi.Exit{})
-		return nil, fmt.Errorf("script %s: %w", req.Script.Name, err)
-	}
-	return t.answer(ctx, req, a)
-}
-
-// answer has a request answered on its connection. One that was kept, and was closed
-// before the application saw the request, is replaced by a new one, once.
-func (t *Transport) answer(ctx context.Context, req *cgi.Request, a *answer) (*cgi.Response, error) {
-	res, err := a.start(ctx)
-	if err != nil && a.wasStale(err) && replayable(req) {
-		t.closeIdle(all) // they are as old
-		if a, err = t.begin(ctx, req); err == nil {
-			res, err = a.start(ctx)
-		}
-	}
+	res, err := t.attempt(ctx, req)
 	if err != nil {
 		req.End(cgi.Exit{})
 		return nil, fmt.Errorf("script %s: %w", req.Script.Name, err)
 	}
 	return res, nil
+}
+
+// attempt has a request answered; when it fails, the request has not ended. A kept
+// connection that was closed before the application read the request, or whose application
+// does not read it, is replaced by another one.
+func (t *Transport) attempt(ctx context.Context, req *cgi.Request) (*cgi.Response, error) {
+	a, err := t.begin(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	began := a.began // the time-outs are the request's
+	res, err := a.start(ctx)
+	// The other one may be a kept one, too, that was given back meanwhile.
+	for range t.c.MaxConns {
+		switch {
+		case errors.Is(err, errNotTaken):
+		case errors.Is(err, errUnheard) && a.l.used > 1 && (t.safe(req) || resendable(req) && unread(err)):
+			t.closeIdle(all) // they are as old
+		default:
+			return res, err
+		}
+		if a, err = t.begin(ctx, req); err != nil {
+			return nil, err
+		}
+		a.began = began
+		res, err = a.start(ctx)
+	}
+	if errors.Is(err, errNotTaken) {
+		err = fmt.Errorf("%w: %w", cgi.ErrOverloaded, err)
+	}
+	return res, err
 }
 
 // begin gets a connection for a request.
@@ -168,6 +158,8 @@ func (t *Transport) begin(ctx context.Context, req *cgi.Request) (*answer, error
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil, cgi.ErrGone
+		case cgi.IsExhausted(err): // ours; the application may be well, and is not left out
+			return nil, fmt.Errorf("%w: %s: %w", cgi.ErrExhausted, t.c.Address, err)
 		case err != nil:
 			return nil, fmt.Errorf("%w: %s: %w", cgi.ErrUnreachable, t.c.Address, err)
 		}
@@ -177,45 +169,36 @@ func (t *Transport) begin(ctx context.Context, req *cgi.Request) (*answer, error
 			continue
 		}
 		a := &answer{t: t, req: req, res: res, l: l, missing: -1, began: time.Now()}
-		t.mu.Lock()
-		t.answers[a] = struct{}{}
-		t.mu.Unlock()
+		t.app.began(a)
 		return a, nil
 	}
 }
 
-// release gives an answer's connection back, or closes it.
-func (t *Transport) release(a *answer, clean bool) {
-	t.mu.Lock()
-	delete(t.answers, a)
-	t.mu.Unlock()
-	res := a.res
-	if !clean || t.unanswered.Load() > 0 {
-		res.Destroy()
-		return
-	}
-	l := res.Value()
-	l.since = time.Now()
-	res.Release()
-	if t.unanswered.Load() > 0 { // it has not seen this one; or we see it now
-		t.closeIdle(all)
-	}
+// unread reports whether a connection was reset: that is how the application's kernel closes
+// it with something in it that the application has not read, as when that ends between two
+// requests. When it has read the request, and may have done what it asks, the end of the
+// connection is an end of file.
+func unread(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// asked: a request is on a new connection, as none was idle. One may be by now.
-func (t *Transport) asked() {
-	t.unanswered.Add(1)
-	t.closeIdle(all)
+// resendable reports whether a request is there as a whole, to be sent once more.
+func resendable(req *cgi.Request) bool {
+	if req.Body == nil {
+		return true
+	}
+	_, spooled := req.Body.(*cgi.Spooled)
+	return spooled
 }
 
-func all(*link) bool { return true }
-
-// replayable reports whether a request can be sent once more. One whose connection was
-// closed before anything came back has not been looked at, as a rule.
-func replayable(req *cgi.Request) bool {
-	if req.Body != nil {
-		_, spooled := req.Body.(*cgi.Spooled)
-		return spooled
+// safe reports whether a request may be sent once more though the application may have
+// seen it (RFC 9110, 9.2.1). An authorizer only looks at it.
+func (t *Transport) safe(req *cgi.Request) bool {
+	if !resendable(req) {
+		return false
+	}
+	if t.c.Authorizer {
+		return true
 	}
 	for _, v := range req.Vars {
 		if m, ok := strings.CutPrefix(v, "REQUEST_METHOD="); ok {
@@ -228,8 +211,5 @@ func replayable(req *cgi.Request) bool {
 // errEnded is the end of a connection in the midst of a request.
 var errEnded = fmt.Errorf("closed by it: %w", io.ErrUnexpectedEOF)
 
-// wasStale reports whether a kept connection was closed by the application before it saw
-// the request.
-func (a *answer) wasStale(err error) bool {
-	return a.l.used > 1 && !a.got.Load() && errors.Is(err, cgi.ErrNoOutput)
-}
+// errUnheard: the connection was lost before anything came back.
+var errUnheard = errors.New("nothing has come back")

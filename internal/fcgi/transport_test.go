@@ -33,7 +33,7 @@ type testTransport struct {
 func newTestTransport(t *testing.T, f *fake, set ...func(*TransportConfig)) *testTransport {
 	t.Helper()
 	s := &testTransport{t: t, lines: make(chan string, 1000)}
-	c := TransportConfig{Network: "unix", Address: f.address, MaxConns: 16, Idle: time.Hour,
+	c := TransportConfig{Network: "unix", Address: f.address, MaxConns: 16, Keep: time.Hour,
 		Stderr: func(req *cgi.Request, line string) { s.lines <- req.ID + " " + line }}
 	for _, f := range set {
 		f(&c)
@@ -173,7 +173,7 @@ func TestARequestThatAKeptConnectionDidNotTakeIsSentOnceMore(t *testing.T) {
 		q, _ := c.request()
 		c.answer(q.vars["A"])
 		if n == 1 {
-			c.request() // and it closes without a word
+			c.await() // and it closes with the next one unread
 			return
 		}
 		echo(c, n)
@@ -197,6 +197,89 @@ func TestARequestThatAKeptConnectionDidNotTakeIsSentOnceMore(t *testing.T) {
 	assert.ErrorIs(t, err, cgi.ErrNoOutput)
 	_, err = s.ask()
 	assert.NoError(t, err)
+}
+
+// It may have done what the request asks for, and then crashed.
+func TestARequestThatAKeptConnectionTookIsSentOnceMoreOnlyIfItsMethodIsSafe(t *testing.T) {
+	takes := func(c *fakeConn, n int) {
+		q, _ := c.request()
+		c.answer(q.vars["A"])
+		if n == 1 {
+			c.request() // and it closes without a word
+			return
+		}
+		echo(c, n)
+	}
+	f := newFake(t, takes)
+	s := newTestTransport(t, f)
+	s.must()
+	assert.Equal(t, "second", strings.TrimSpace(s.must(withVars("A=second"))))
+	assert.EqualValues(t, 2, f.conns.Load())
+
+	f = newFake(t, takes)
+	s = newTestTransport(t, f)
+	s.must()
+	_, err := s.ask(spooled(t, "an order", 100))
+	assert.ErrorIs(t, err, cgi.ErrNoOutput)
+	assert.EqualValues(t, 1, f.conns.Load())
+}
+
+// As php-fpm's children do after fastcgi_finish_request.
+func TestARequestDoesNotWaitForAnApplicationThatWorksOnBehindItsAnswer(t *testing.T) {
+	for name, test := range map[string]struct {
+		opts []requestOption
+		come bool // the request comes to it all the same, in the end
+	}{
+		"a safe method":           {[]requestOption{withVars("A=x")}, true},
+		"another one":             {[]requestOption{withVars("A=x"), spooled(t, "body", 100)}, false},
+		"a body that streams":     {[]requestOption{withVars("A=x"), withBody(strings.NewReader("body"), 4)}, false},
+		"variables that are many": {[]requestOption{withVars("A=x", "B="+strings.Repeat("b", 1<<20)), spooled(t, "body", 100)}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			done, came := make(chan bool), make(chan bool, 1)
+			f := newFake(t, func(c *fakeConn, n int) {
+				if n > 1 {
+					echo(c, n)
+					return
+				}
+				c.request()
+				c.answer("first")
+				<-done
+				_, ok := c.request()
+				came <- ok
+			})
+			s := newTestTransport(t, f)
+			s.must()
+			time.Sleep(2 * atOnce) // it has nothing to do
+			assert.Equal(t, map[bool]string{true: "x ", false: "x body"}[test.come], s.must(test.opts...))
+			close(done)
+			assert.Equal(t, test.come, <-came)
+		})
+	}
+}
+
+func TestAnApplicationThatWorksOnBehindItsAnswersIsNotGivenRequestsInVain(t *testing.T) {
+	done, came := make(chan bool), make(chan bool, 10)
+	f := newFake(t, func(c *fakeConn, _ int) {
+		c.request()
+		c.answer("first")
+		<-done
+		_, ok := c.request()
+		came <- ok
+	})
+	s := newTestTransport(t, f)
+	for range 5 {
+		s.must()
+	}
+	close(done)
+	s.closeIdle(all)
+	vain := 0
+	for range 5 {
+		if <-came {
+			vain++
+		}
+	}
+	assert.Equal(t, 1, vain, "the first one, before it is known")
 }
 
 func TestARequestThatANewConnectionDoesNotAnswerIsNotSentOnceMore(t *testing.T) {
@@ -324,6 +407,39 @@ func TestOctetsMayComeOneByOne(t *testing.T) {
 		assert.Equal(t, "body", string(all))
 		assert.Equal(t, "id note", <-s.lines)
 	}
+}
+
+func TestRecordsThatHaveComeTogetherAreReadTogether(t *testing.T) {
+	var want, log string
+	b := appendRecord(nil, typeStdout, requestID, []byte("Content-Type: text/plain\r\n\r\n"))
+	for i := range 50 {
+		piece := strings.Repeat(fmt.Sprint(i), 1+i)
+		want += piece
+		b = appendRecord(b, typeStdout, requestID, []byte(piece))
+		if i == 40 {
+			b = appendRecord(b, typeStderr, requestID, []byte("oops\n"))
+		}
+	}
+	b = appendEnd(appendRecord(b, typeStdout, requestID, nil), requestID, 0, statusRequestComplete)
+	f := newFake(t, func(c *fakeConn, _ int) {
+		c.request()
+		c.Write(b)
+	})
+	s := newTestTransport(t, f, func(c *TransportConfig) { c.Stderr = func(_ *cgi.Request, line string) { log += line } })
+	res, err := s.RoundTrip(context.Background(), aRequest())
+	require.NoError(t, err)
+	var got []string
+	for b := make([]byte, 64<<10); err == nil; {
+		var n int
+		if n, err = res.Body.Read(b); n > 0 {
+			got = append(got, string(b[:n]))
+		}
+	}
+	assert.Equal(t, io.EOF, err)
+	assert.Equal(t, want, strings.Join(got, ""))
+	assert.Len(t, got, 2, "to the line of standard error, and from there")
+	res.Body.Close()
+	assert.Equal(t, "oops", log)
 }
 
 func TestAnAnswerBeforeTheUploadEndsComesAtOnce(t *testing.T) {
@@ -532,13 +648,52 @@ func TestTimeOuts(t *testing.T) {
 
 func TestAKeptConnectionThatNobodyNeedsIsClosed(t *testing.T) {
 	closed := make(chan bool)
-	s := newTestTransport(t, newFake(t, func(c *fakeConn, n int) { echo(c, n); close(closed) }), func(c *TransportConfig) { c.Idle = 20 * time.Millisecond })
+	s := newTestTransport(t, newFake(t, func(c *fakeConn, n int) { echo(c, n); close(closed) }), func(c *TransportConfig) { c.Keep = 20 * time.Millisecond })
 	s.must()
 	select {
 	case <-closed:
 	case <-time.After(patience):
 		assert.Fail(t, "it is kept")
 	}
+}
+
+func TestAConnectionIsUsedAgainWhenADeadlineOfItsLastRequestHasPassed(t *testing.T) {
+	const within = 50 * time.Millisecond
+	goOn := make(chan bool)
+	f := newFake(t, func(c *fakeConn, _ int) {
+		for {
+			if _, ok := c.request(); !ok {
+				return
+			}
+			c.stdout(head)
+			<-goOn
+			c.stdout("x")
+			c.end(statusRequestComplete)
+		}
+	})
+	s := newTestTransport(t, f)
+	for range 3 {
+		res, err := s.RoundTrip(context.Background(), aRequest())
+		require.NoError(t, err)
+		time.AfterFunc(within/10, func() { goOn <- true })
+		n, err := res.Body.ReadWithin(make([]byte, 10), within) // has to wait, so the system knows of the deadline
+		require.NoError(t, err)
+		assert.Equal(t, 1, n)
+		_, err = io.ReadAll(res.Body)
+		require.NoError(t, err)
+		res.Body.Close()
+		time.Sleep(within)
+	}
+	assert.EqualValues(t, 1, f.conns.Load())
+}
+
+func TestNoConnectionIsKeptWhereNoneIsToBe(t *testing.T) {
+	f := newFake(t, echo)
+	s := newTestTransport(t, f, func(c *TransportConfig) { c.Keep = 0 })
+	for range 3 {
+		s.must()
+	}
+	assert.EqualValues(t, 3, f.conns.Load())
 }
 
 // php-fpm with one child: a kept connection would hold it for ever.

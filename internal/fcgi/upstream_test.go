@@ -22,7 +22,7 @@ func TestAnUpstreamSparesAServerThatCantBeReached(t *testing.T) {
 	one, two := newFake(t, func(c *fakeConn, _ int) { answerAll(c, "one") }), newFake(t, func(c *fakeConn, _ int) { answerAll(c, "two") })
 	var servers []TransportConfig
 	for _, f := range []*fake{one, two} {
-		servers = append(servers, TransportConfig{Network: "unix", Address: f.address, MaxConns: 4})
+		servers = append(servers, TransportConfig{Network: "unix", Address: f.address, MaxConns: 4, Keep: time.Hour})
 	}
 	for _, roundRobin := range []bool{true, false} {
 		log := &logBuffer{}
@@ -84,10 +84,14 @@ func (n *name) set(err error, addresses ...string) {
 	n.addresses, n.err = addresses, err
 }
 
-func (n *name) lookup(context.Context, string) ([]string, error) {
+func (n *name) LookupHost(context.Context, string) ([]string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]string(nil), n.addresses...), n.err
+}
+
+func (n *name) LookupSRV(context.Context, string, string, string) (string, []*net.SRV, error) {
+	return "", nil, errors.New("no such name")
 }
 
 func TestTheServersAreThoseThatTheNameStandsFor(t *testing.T) {
@@ -104,7 +108,7 @@ func TestTheServersAreThoseThatTheNameStandsFor(t *testing.T) {
 	n.set(nil, "127.0.0.2")
 	log := &logBuffer{}
 	u, err := NewUpstream(UpstreamConfig{
-		Name: "app:" + port, Each: TransportConfig{Network: "tcp", MaxConns: 4}, Refresh: time.Millisecond, Lookup: n.lookup,
+		Name: "app:" + port, Each: TransportConfig{Network: "tcp", MaxConns: 4, Keep: time.Hour}, Refresh: time.Millisecond, Resolver: n,
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	require.NoError(t, err)

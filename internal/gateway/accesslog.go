@@ -204,6 +204,7 @@ func jsonLine(x *exchange, complete bool) []byte {
 	line := struct {
 		Time      string  `json:"time"`
 		ID        string  `json:"id"`
+		Trace     string  `json:"trace_id,omitempty"`
 		Client    string  `json:"client"`
 		User      string  `json:"user,omitempty"`
 		Method    string  `json:"method"`
@@ -221,7 +222,7 @@ func jsonLine(x *exchange, complete bool) []byte {
 		Referer   string  `json:"referer,omitempty"`
 		UserAgent string  `json:"user_agent,omitempty"`
 	}{
-		Time: x.began.Format(time.RFC3339Nano), ID: x.id, Client: hostOf(x.client.addr), User: x.user,
+		Time: x.began.Format(time.RFC3339Nano), ID: x.id, Trace: x.traceID(), Client: hostOf(x.client.addr), User: x.user,
 		Method: r.Method, URI: r.RequestURI, Proto: r.Proto, Host: r.Host,
 		Status: x.status, Bytes: x.bytes, Seconds: time.Since(x.began).Seconds(),
 		Route: x.route.label(), Script: x.script, Mode: x.mode, Complete: complete,

@@ -44,7 +44,7 @@ func (s *site) lines(name string, n int) []string {
 // lines are the lines of the log, without waiting for it.
 func (g *testGateway) lines(name string, n int) []string {
 	g.t.Helper()
-	g.Server.access.flush()
+	g.state.Load().access.flush()
 	return g.site.lines(name, n)
 }
 

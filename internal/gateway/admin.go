@@ -2,61 +2,84 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/tls"
 	"fmt"
-	"io"
+	"log/slog"
 	"net"
 	"net/http"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"warmcgi/internal/cgi"
-	"warmcgi/internal/pool"
+	"warmcgi/internal/admin"
+	"warmcgi/internal/config"
 )
 
 // openAdmin is the door for those who run the gateway. It never asks a script for
 // anything, so it answers also when every script is stuck.
-func (s *Server) openAdmin(inherited map[string][]net.Listener) (*door, error) {
-	l, err := listen(s.config.Admin, 0o600, inherited)
+func (s *Server) openAdmin(c *config.Admin, spare Sockets) (*door, error) {
+	d, err := s.listenAdmin(c, spare)
 	if err != nil {
-		return nil, fmt.Errorf("admin door %s: %w", s.config.Admin, err)
+		return nil, fmt.Errorf("admin door %s: %w", c.Listen, err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Registry: s.metrics.registry}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		// A full queue is no reason to be taken out of service: then nobody would answer.
-		if s.isStopping() {
-			http.Error(w, "shutting down", http.StatusServiceUnavailable)
-			return
-		}
-		io.WriteString(w, "ok\n")
-	})
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(s.Status())
-	})
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "%s\n\n/metrics  for Prometheus\n/status   how scripts are run, as JSON; `gateway status` makes a table of it\n"+
-			"/healthz  ok while the gateway lives\n/readyz   ok while it takes requests\n", cgi.Software)
-	})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: keepAlive}
-	d := &door{kind: "http", listener: l, unix: l.Addr().Network() == "unix", run: srv.Serve, kill: srv.Close}
-	d.stop = func(ctx context.Context) error { return srv.Shutdown(ctx) }
 	return d, nil
 }
 
-// Status is what the admin door tells at /status.
-type Status struct {
-	Software string        `json:"software"`
-	Scripts  []pool.Status `json:"scripts"`
-}
-
-// Status tells of every script that may be warm. It asks no script for anything.
-func (s *Server) Status() Status {
-	st := Status{Software: cgi.Software, Scripts: []pool.Status{}}
-	if s.pools != nil {
-		st.Scripts = append(st.Scripts, s.pools.Status()...)
+func (s *Server) listenAdmin(c *config.Admin, spare Sockets) (*door, error) {
+	guard := admin.Guard{Hosts: c.AllowHosts}
+	if c.HasToken() {
+		var err error
+		if guard.Token, err = admin.ReadToken(c.TokenFile, c.TokenEnv); err != nil {
+			return nil, err
+		}
 	}
-	return st
+	var secret *tls.Config
+	var shows *certFiles
+	if c.TLS != nil {
+		var err error
+		if secret, shows, err = s.tlsConfig(c.TLS); err != nil {
+			return nil, err
+		}
+		secret.NextProtos = []string{"h2", "http/1.1"}
+	}
+	inherited := spare.has(c.Listen)
+	l, err := listen(c.Listen, 0o600, spare)
+	if err != nil {
+		return nil, err
+	}
+	isUnix := l.Addr().Network() == "unix"
+	if guard.Private = isUnix || secret != nil; !guard.Private {
+		if host, _, err := net.SplitHostPort(c.Listen.Addr()); err == nil && host != "" {
+			guard.Hosts = append(guard.Hosts, host)
+		}
+	}
+	// What the address came to: localhost may be anything, and a socket of systemd's, too.
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !c.HasToken() && !c.WantsCertificate() {
+		l.Close()
+		return nil, fmt.Errorf("%s can be reached by other machines: it needs a token, or TLS with client certificates", a)
+	}
+	srv := &http.Server{
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: keepAlive, MaxHeaderBytes: maxHeader, ConnContext: admin.WithPeer,
+		ErrorLog: slog.NewLogLogger(quietHandler{s.log.Handler()}, slog.LevelDebug),
+	}
+	leads := admin.New(adminView{s}, admin.Config{Guard: guard, Pprof: c.Pprof, Registry: s.metrics.registry, Log: s.log})
+	srv.Handler = leads
+	d := &door{kind: "http", key: doorKeyOf("admin", c.Listen), addr: c.Listen, listener: l, unix: isUnix, shows: shows}
+	d.setOwned(!inherited)
+	if secret != nil {
+		d.kind, srv.TLSConfig = "https", secret
+	}
+	d.run = func(l net.Listener) error {
+		leads.Start()
+		if secret != nil {
+			return srv.ServeTLS(l, "", "")
+		}
+		return srv.Serve(l)
+	}
+	d.kill = func() error {
+		leads.Close()
+		return srv.Close()
+	}
+	d.stop = func(ctx context.Context, _ ending) error {
+		leads.Close()
+		return srv.Shutdown(ctx)
+	}
+	return d, nil
 }

@@ -40,15 +40,20 @@ func (g *testGateway) scrape(accept string) map[string]*dto.MetricFamily {
 	}
 }
 
-func TestTheAdminDoorSaysWhatItHas(t *testing.T) {
+func TestTheAdminDoorHasAPageAndWhatItAsksFor(t *testing.T) {
 	g := newSite(t).serve(scripts)
 	a := g.admin("/")
 	assert.Equal(t, 200, a.StatusCode)
-	for _, path := range []string{"/metrics", "/status", "/healthz", "/readyz"} {
-		assert.Contains(t, a.body, path)
+	assert.Contains(t, a.Header.Get("Content-Security-Policy"), "default-src 'none'; script-src 'self'")
+	assert.Equal(t, "http://"+g.AdminAddr().String()+"/", g.AdminURL())
+	for _, path := range []string{"/dashboard.js", "/charts.js", "/dashboard.css", "/icon.svg", "/metrics", "/status", "/healthz", "/readyz", "/api/v1/about"} {
 		assert.Equal(t, 200, g.admin(path).StatusCode, path)
 	}
 	assert.Equal(t, 404, g.admin("/none").StatusCode)
+	assert.Equal(t, 404, g.admin("/debug/pprof/").StatusCode, "on request only")
+	none := g.admin("/api/v1/none")
+	assert.Equal(t, 404, none.StatusCode)
+	assert.Contains(t, none.body, "docs/admin-api.md")
 }
 
 func TestTheMetricsOfRequestsAndProcesses(t *testing.T) {

@@ -18,6 +18,8 @@ const (
 	// more to go with it. It is the most that streaming adds, and it lets a short
 	// answer leave in one piece, with its length.
 	flushAfter = 2 * time.Millisecond
+	// flushAtLast is how long it may wait for one piece after the other.
+	flushAtLast = 10 * time.Millisecond
 	// holdPoll is how often an answer that is held back looks whether it may go.
 	holdPoll = 10 * time.Millisecond
 	// spliceFrom is the announced length from which the body is moved within the
@@ -73,25 +75,29 @@ func (x *exchange) sendBare(res *cgi.Response) error {
 	return nil
 }
 
-// sendBody copies the body: each piece goes out at most flushAfter after it came,
-// and pieces that come faster go together.
+// sendBody copies the body: each piece goes out at most flushAfter after it came, and
+// pieces that come faster go together, for flushAtLast.
 func (x *exchange) sendBody(res *cgi.Response) error {
 	pooled := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(pooled)
 	buf := *pooled
-	have := 0    // octets in buf
-	held := true // something was not flushed yet; at first the head
+	have := 0           // octets in buf
+	held := true        // something was not flushed yet; at first the head
+	since := time.Now() // it came
 	for {
 		var n int
 		var err error
 		if x.holdsBack() {
 			n, err = res.Body.ReadWithin(buf[have:], holdPoll)
 		} else if held {
-			n, err = res.Body.ReadWithin(buf[have:], flushAfter)
+			n, err = res.Body.ReadWithin(buf[have:], min(flushAfter, flushAtLast-time.Since(since)))
 		} else {
 			n, err = res.Body.Read(buf[have:])
 		}
-		have, held = have+n, held || n > 0
+		if n > 0 && !held {
+			held, since = true, time.Now()
+		}
+		have += n
 		if err == nil && have < len(buf) {
 			continue
 		}
@@ -115,8 +121,10 @@ func (x *exchange) sendBody(res *cgi.Response) error {
 		if broken {
 			return err
 		}
-		if have, held = 0, !dry; res.Length >= spliceFrom {
-			return x.splice(res)
+		have, held, since = 0, !dry, time.Now()
+		if body, ok := x.spliceable(res); ok {
+			_, err := x.ReadFrom(body)
+			return x.copied(err)
 		}
 	}
 }
@@ -153,21 +161,20 @@ func (x *exchange) head(res *cgi.Response) {
 	}
 	if w, ok := x.ResponseWriter.(interface{ WriteStatus(int, string) }); ok && res.Reason != "" {
 		x.status = res.Status
+		x.beforeHead(res.Status)
 		w.WriteStatus(res.Status, res.Reason)
 		return
 	}
 	x.WriteHeader(res.Status)
 }
 
-// splice hands the rest of the body to the connection.
-func (x *exchange) splice(res *cgi.Response) error {
-	src, ok := newSpliceBody(res.Body)
-	if !ok || x.conn == nil || x.hijacked || x.r.ProtoMajor != 1 || x.r.TLS != nil {
-		_, err := io.CopyBuffer(struct{ io.Writer }{x}, stallGuard{x, scriptReader{res.Body}}, make([]byte, 64<<10))
-		return x.copied(err)
+// spliceable is the body, where the rest of it can be moved to the connection within the
+// kernel. Else it is copied, and what comes slowly is flushed.
+func (x *exchange) spliceable(res *cgi.Response) (*spliceBody, bool) {
+	if res.Length < spliceFrom || x.comp != nil || x.conn == nil || x.hijacked || x.r.ProtoMajor != 1 || x.r.TLS != nil {
+		return nil, false
 	}
-	_, err := x.ReadFrom(src)
-	return x.copied(err)
+	return newSpliceBody(res.Body)
 }
 
 // copied tells a failing script from a failing client.
@@ -189,17 +196,6 @@ type scriptError struct{ error }
 
 func (e scriptError) Unwrap() error { return e.error }
 
-// scriptReader marks the errors of a script's output.
-type scriptReader struct{ io.Reader }
-
-func (r scriptReader) Read(b []byte) (int, error) {
-	n, err := r.Reader.Read(b)
-	if err != nil && err != io.EOF {
-		err = scriptError{err}
-	}
-	return n, err
-}
-
 // stallGuard renews the write deadline with every read.
 type stallGuard struct {
 	x *exchange
@@ -213,6 +209,11 @@ func (g stallGuard) Read(b []byte) (int, error) {
 }
 
 func (x *exchange) flush() error {
+	if x.comp != nil {
+		if err := x.comp.flush(); err != nil {
+			return err
+		}
+	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
@@ -223,10 +224,10 @@ func (x *exchange) stallAfter() {
 	}
 }
 
-// boundByConn reports whether [conn] sees a client that takes nothing. Over HTTP/2 it
-// does not: there each answer has a window of its own.
+// boundByConn reports whether [conn], or a FastCGI door, sees a client that takes nothing.
+// Over HTTP/2 neither does: there each answer has a window of its own.
 func (x *exchange) boundByConn() bool {
-	return x.conn != nil && x.conn.raw != nil && x.r.ProtoMajor == 1
+	return x.params != nil || x.conn != nil && x.conn.out != nil && x.r.ProtoMajor == 1
 }
 
 // writeBy sets the deadline of writing; finish takes it back, as net/http would keep it

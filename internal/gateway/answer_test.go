@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"warmcgi/internal/cgi"
 )
 
 func TestADocumentIsSentAsTheScriptWroteIt(t *testing.T) {
@@ -138,7 +142,7 @@ func TestARedirectGoesToTheClientUnlessItIsLocal(t *testing.T) {
 		assert.Equal(t, 200, h.StatusCode)
 		assert.Equal(t, "text/plain", h.Header.Get("Content-Type"))
 	}
-	g.Server.access.flush()
+	g.state.Load().access.flush()
 	assert.Contains(t, g.access.String(), `"method":"PUT","uri":"/cgi-bin/local/x?y"`, "the log has the request as it came")
 }
 
@@ -412,4 +416,49 @@ func TestAnAnswerGoesOnWhenItsScriptWorksOn(t *testing.T) {
 	s.started("cgi-bin/done")
 	g.awaitMetric(0, "warmcgi_kills_total")
 	assert.Equal(t, http.StatusOK, a.StatusCode)
+}
+
+// ceaseless is a script that writes an octet whenever it is read from for any time at all,
+// until the client has seen some.
+type ceaseless struct {
+	cgi.Body
+	seen    chan bool
+	written int
+}
+
+func (c *ceaseless) RoundTrip(_ context.Context, req *cgi.Request) (*cgi.Response, error) {
+	req.End(cgi.Exit{})
+	return &cgi.Response{Status: 200, Header: http.Header{}, Length: -1, Body: c}, nil
+}
+
+func (c *ceaseless) Close() error               { return nil }
+func (c *ceaseless) ClientGone()                {}
+func (c *ceaseless) Read(b []byte) (int, error) { return c.ReadWithin(b, patience) }
+func (c *ceaseless) ReadWithin(b []byte, d time.Duration) (int, error) {
+	if d <= 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	select {
+	case <-c.seen:
+		return 0, io.EOF
+	case <-time.After(100 * time.Microsecond):
+	}
+	if c.written++; c.written == 60_000 {
+		return 0, errors.New("nothing of it has reached the client")
+	}
+	return copy(b, "x"), nil
+}
+
+func TestWhatAScriptWritesWithoutAPauseReachesTheClientBeforeABufferIsFull(t *testing.T) {
+	s := newSite(t)
+	c := &ceaseless{seen: make(chan bool)}
+	g := s.serve("routes: [{path: /, cgi: {program: /bin/true}}]\n", func(s *Server) { s.backend = c })
+	res, err := g.http.Do(g.request("GET", "/x", nil))
+	require.NoError(t, err)
+	defer res.Body.Close()
+	_, err = io.ReadFull(res.Body, make([]byte, 10))
+	close(c.seen)
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, res.Body)
+	assert.NoError(t, err)
 }

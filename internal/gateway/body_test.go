@@ -246,10 +246,10 @@ func TestTheRestOfABodyIsNotTakenForARequest(t *testing.T) {
 	s := newSite(t)
 	s.script("cgi-bin/unread", helloWorld)
 	s.script("cgi-bin/sum", "read 100000", helloWorld) // no head before the body is there
-	s.script("cgi-bin/early", "out Content-Type: text/plain\nContent-Length: 13\n\nhello, world\n", "sleep 1s")
+	s.script("cgi-bin/early", "out Content-Type: text/plain\nContent-Length: 13\n\nhello, world\n", "sleep 4s")
 	s.script("cgi-bin/smuggled", hello, "touch ran", "out SMUGGLED")
 	s.certificate("localhost")
-	g := s.serve(scripts + "    timeout: {idle: 200ms}\nlisten: [{http: 127.0.0.1:0}, {https: 127.0.0.1:0, tls: {cert: cert.pem, key: key.pem}}]\n")
+	g := s.serve(scripts + "    timeout: {idle: 3s}\nlisten: [{http: 127.0.0.1:0}, {https: 127.0.0.1:0, tls: {cert: cert.pem, key: key.pem}}]\n")
 	rest := "GET /cgi-bin/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 	var wg sync.WaitGroup
 	for name, dial := range map[string]func() *rawClient{"HTTP": g.dial, "HTTPS": g.dialSecond} {

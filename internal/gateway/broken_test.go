@@ -38,7 +38,7 @@ func TestAnAnswerThatBreaksOffDoesNotLookWhole(t *testing.T) {
 	const yaml = `
 listen: [{http: 127.0.0.1:0}, {https: 127.0.0.1:0, tls: {cert: cert.pem, key: key.pem}}]
 routes:
-  - {path: /cgi-bin/, cgi: {dir: cgi-bin}, timeout: {idle: 100ms}}
+  - {path: /cgi-bin/, cgi: {dir: cgi-bin}, timeout: {idle: 400ms}}
 `
 	for _, trusted := range []string{"", "trusted_proxies: [127.0.0.1]\n"} {
 		g := s.serve(yaml + trusted)

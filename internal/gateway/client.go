@@ -11,14 +11,15 @@ import (
 
 // client is who asks, and how: as the connection has it, or as a trusted proxy says.
 type client struct {
-	addr  string // host:port, or a host alone where the port is not known
-	https bool
-	host  string // of X-Forwarded-Host, or ""
-	port  string // of the server as the client sees it, or ""
+	addr    string // host:port, or a host alone where the port is not known
+	https   bool
+	host    string // of X-Forwarded-Host, or ""
+	trusted bool   // a trusted proxy has passed the request on
+	port    string // of the server as the client sees it, or ""
 }
 
 // clientOf believes the fields of proxies in trusted only; unix says that the peer's
-// own address is none, as it came by a Unix socket. The client's address is the first
+// own address is none: it came by a Unix socket, or a proxy says that its client did. The client's address is the first
 // from the right that is not a trusted proxy's: what stands left of it is whatever
 // the client made up.
 func clientOf(r *http.Request, trusted config.Prefixes, unix bool) client {
@@ -29,13 +30,17 @@ func clientOf(r *http.Request, trusted config.Prefixes, unix bool) client {
 	if len(trusted) == 0 || !isTrusted(r.RemoteAddr, trusted, unix) {
 		return c
 	}
+	c.trusted = true
 	fwd := forwarded(r.Header)
 	for i := len(fwd) - 1; i >= 0; i-- {
 		addr, err := netip.ParseAddr(hostOf(fwd[i].addr))
-		if err != nil {
-			break // "unknown", or an obfuscated name (RFC 7239 section 6.3)
+		if err != nil || addr.Zone() != "" {
+			break // "unknown", an obfuscated name (RFC 7239 section 6.3), or a zone, which can be any text
 		}
 		c.addr = fwd[i].addr
+		if _, err := netip.ParseAddrPort(c.addr); err != nil {
+			c.addr = addr.String() // a port may be an obfuscated name, too
+		}
 		if fwd[i].proto != "" {
 			c.https = strings.EqualFold(fwd[i].proto, "https")
 		}
@@ -52,6 +57,9 @@ func clientOf(r *http.Request, trusted config.Prefixes, unix bool) client {
 	}
 	if h := lastOf(r.Header, "X-Forwarded-Host"); h != "" {
 		c.host = h
+	}
+	if !isHost(c.host) {
+		c.host = "" // no more than a client's own Host may be anything
 	}
 	if c.port = lastOf(r.Header, "X-Forwarded-Port"); strings.Trim(c.port, "0123456789") != "" || len(c.port) > 5 {
 		c.port = ""

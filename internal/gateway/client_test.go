@@ -108,7 +108,11 @@ func TestATrustedProxySaysHowItWasAsked(t *testing.T) {
 		{[]string{"X-Forwarded-Port", "8080; rm"}, seen{"127.0.0.1", g.addr(), port, "http", "127.0.0.1"}},
 		{[]string{"X-Forwarded-Port", "808080"}, seen{"127.0.0.1", g.addr(), port, "http", "127.0.0.1"}},
 		{[]string{"X-Forwarded-Port", "-1"}, seen{"127.0.0.1", g.addr(), port, "http", "127.0.0.1"}},
-		{[]string{"X-Forwarded-Host", "<script>"}, seen{"127.0.0.1", "<script>", "80", "http", "127.0.0.1"}},
+		// What no Host could be is not one by a proxy's word either.
+		{[]string{"X-Forwarded-Host", "<script>"}, seen{"127.0.0.1", g.addr(), port, "http", "127.0.0.1"}},
+		{[]string{"X-Forwarded-Host", "www.example.org/x"}, seen{"127.0.0.1", g.addr(), port, "http", "127.0.0.1"}},
+		{[]string{"X-Forwarded-Host", "user@www.example.org"}, seen{"127.0.0.1", g.addr(), port, "http", "127.0.0.1"}},
+		{[]string{"Forwarded", `for=203.0.113.7;host="a b"`}, seen{"203.0.113.7", g.addr(), port, "http", "127.0.0.1"}},
 		{[]string{"Forwarded", `for=203.0.113.7;proto=https;host=www.example.org`}, seen{"203.0.113.7", "www.example.org", "443", "https", "www.example.org"}},
 		{[]string{"Forwarded", `for=6.6.6.6;host=evil.example;proto=http, for=203.0.113.7;proto=HTTPS;host="www.example.org:8443"`},
 			seen{"203.0.113.7", "www.example.org:8443", "443", "https", "www.example.org"}},

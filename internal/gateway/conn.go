@@ -10,10 +10,11 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"warmcgi/internal/rawio"
 )
 
 // probeAfter is how long after a client has shut its sending side it is asked
@@ -38,10 +39,15 @@ const (
 // answers with a reset. Without that, TCP keep-alive notices within about a minute.
 type conn struct {
 	net.Conn
-	raw   syscall.RawConn // nil where there is none
-	stall time.Duration   // how long the client may take nothing
+	out   *rawio.Stream // nil where there is no descriptor
+	in    *rawio.Stream // nil where something is before the connection, too
+	room  func()        // is noRoom
+	stall time.Duration // how long the client may take nothing
 
+	idleness
+	hearing
 	spoilt atomic.Bool // nothing that still comes may be taken for a request
+	stalls atomic.Bool // a write had to wait, and has a deadline
 
 	mu    sync.Mutex
 	mayBe bool // an interim response may be sent now
@@ -49,11 +55,13 @@ type conn struct {
 
 func newConn(c net.Conn, stall time.Duration) *conn {
 	cc := &conn{Conn: c, stall: stall}
-	if p, ok := c.(*proxyproto.Conn); ok {
+	p, proxied := c.(*proxyproto.Conn)
+	if proxied {
 		c = p.Raw()
 	}
-	if s, ok := c.(syscall.Conn); ok {
-		cc.raw, _ = s.SyscallConn()
+	cc.out, cc.room = rawio.NewStream(c), cc.noRoom
+	if !proxied {
+		cc.in = cc.out
 	}
 	return cc
 }
@@ -65,11 +73,19 @@ func (c *conn) Read(b []byte) (int, error) {
 		linger(c)
 		return 0, errSpoilt
 	}
-	n, err := c.Conn.Read(b)
-	if err == io.EOF && len(b) == 1 && c.raw != nil {
+	n, err := c.readOnce(b)
+	c.hearing.read(err)
+	if err == io.EOF && len(b) == 1 && c.out != nil {
 		err = c.awaitDeath()
 	}
 	return n, err
+}
+
+func (c *conn) readOnce(b []byte) (int, error) {
+	if c.in == nil {
+		return c.Conn.Read(b)
+	}
+	return c.in.Read(b)
 }
 
 // awaitDeath returns when the connection is dead, or the read's deadline is past.
@@ -79,7 +95,7 @@ func (c *conn) awaitDeath() error {
 		defer timer.Stop()
 		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 6})
 	}
-	if err := c.raw.Read(hungUp); err != nil {
+	if err := c.out.Raw().Read(hungUp); err != nil {
 		return err
 	}
 	return io.EOF
@@ -107,45 +123,32 @@ func (c *conn) waiting(on bool) {
 var interim = []byte("HTTP/1.1 100 ")
 
 // Write fails when the client takes nothing for the time of stall. The deadline is set
-// only when the kernel's buffer is full, so the usual answer pays nothing for it. The
-// system call is made without telling Go's scheduler: the socket does not block, and on
-// loopback, where the receiver's share of the work is done within it, the scheduler
-// would hand our processor to another thread just as we come back for it.
+// only when the kernel's buffer is full, so the usual answer pays nothing for it.
 func (c *conn) Write(b []byte) (n int, err error) {
 	if !bytes.HasPrefix(b, interim) {
 		c.waiting(false)
 	}
-	if c.raw == nil {
+	if c.out == nil {
 		return c.Conn.Write(b)
 	}
-	armed := false
-	for n < len(b) && err == nil {
-		var m int
-		var errno error
-		err = c.raw.Write(func(fd uintptr) bool {
-			if m, errno = rawWrite(fd, b[n:]); errno != syscall.EAGAIN {
-				return true
-			}
-			armed = true
-			c.Conn.SetWriteDeadline(time.Now().Add(c.stall))
-			return false
-		})
-		if err == nil && errno != nil {
-			err = &net.OpError{Op: "write", Net: "tcp", Err: errno}
-		}
-		n += max(m, 0)
-	}
-	if armed && err == nil {
+	n, err = c.out.Write(b, nil, c.room)
+	if c.stalls.CompareAndSwap(true, false) && err == nil {
 		c.Conn.SetWriteDeadline(time.Time{})
 	}
 	return n, err
+}
+
+// noRoom: the client takes nothing at the moment.
+func (c *conn) noRoom() {
+	c.stalls.Store(true)
+	c.Conn.SetWriteDeadline(time.Now().Add(c.stall))
 }
 
 // ReadFrom lets net/http hand over a whole body: a file goes by sendfile, a
 // script's output by splice.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	c.waiting(false)
-	if s, ok := r.(splicer); ok && c.raw != nil {
+	if s, ok := r.(splicer); ok && c.out != nil {
 		return s.spliceTo(c)
 	}
 	if l, ok := r.(*io.LimitedReader); ok {

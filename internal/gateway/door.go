@@ -10,13 +10,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pires/go-proxyproto"
 
+	"warmcgi/internal/acme"
 	"warmcgi/internal/config"
 	"warmcgi/internal/fcgi"
 )
@@ -31,22 +31,75 @@ const (
 	maxHeader = 128 << 10
 )
 
-// door is one place where requests come in.
+// door is one place where requests come in. What it lets in, and what answers there, is in the state: see doorRules.
 type door struct {
 	kind     string // http, https, fastcgi
+	key      string // kind and address, as the configuration has them
+	addr     config.Address
 	listener net.Listener
 	unix     bool
-	scripts  []string // of a FastCGI door: folders whose programs the front server may name
-	named    *route   // how those are run
+	tls      bool // of a FastCGI door
 	run      func(net.Listener) error
-	stop     func(context.Context) error
+	unlisten func(ctx context.Context, shared bool) // nobody comes in any more
+	stop     func(context.Context, ending) error
 	kill     func() error
+	srv      *fcgi.Server // of a FastCGI door
+	shows    *certFiles   // of an admin door; others have theirs in doorRules
+
+	owned    atomic.Bool               // a Unix socket's file is ours to remove
+	draining atomic.Bool               // whoever asks is told that the connection ends
+	gone     atomic.Bool               // it is closed, or about to be
+	last     atomic.Pointer[doorRules] // when no configuration has it any more
 }
 
-func (d *door) serve() error                       { return d.run(d.listener) }
-func (d *door) shutdown(ctx context.Context) error { return d.stop(ctx) }
+// ending says how a door ends.
+type ending struct {
+	// shared: another process has its socket, too, and accepts who waits there.
+	shared bool
+	// linger is how long a client with an idle connection may take for a last request.
+	linger time.Duration
+}
+
+// doorRules are what a configuration says of a door besides its address.
+type doorRules struct {
+	scripts []string        // of a FastCGI door: folders whose programs the front server may name
+	named   *route          // how those are run
+	front   *route          // of a script host's door: what answers, wherever the front server has it
+	allow   config.Prefixes // of a FastCGI door: who may connect; none is all
+	tls     *tls.Config     // nil: plain
+	shows   *certFiles      // the certificate of tls
+
+	redirect     config.DoorRedirect // where it sends everybody, or ""
+	redirectPort int                 // 0: where an https door is
+}
+
+// unlistener is unlisten for a door with a queue. It may be called again.
+func (d *door) unlistener(queue *lastCall) func(context.Context, bool) {
+	var once sync.Once
+	return func(ctx context.Context, shared bool) {
+		once.Do(func() {
+			d.gone.Store(true)
+			queue.end(ctx, shared)
+		})
+	}
+}
+
+func (d *door) isDraining() bool { return d.draining.Load() }
+func (d *door) isClosing() bool  { return d.gone.Load() }
+
+// own makes the file of a Unix socket ours, and disown leaves it to another process.
+func (d *door) own()    { d.setOwned(true) }
+func (d *door) disown() { d.setOwned(false) }
+
+func (d *door) setOwned(ours bool) {
+	d.owned.Store(ours && d.addr.Network() == "unix")
+	if u, ok := d.listener.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(d.owned.Load())
+	}
+}
 
 func (d *door) close() {
+	d.gone.Store(true)
 	d.kill()
 	d.listener.Close()
 }
@@ -55,7 +108,11 @@ func (d *door) close() {
 func (d *door) String() string {
 	a := d.listener.Addr()
 	if d.unix || d.kind == "fastcgi" {
-		return d.kind + " " + a.Network() + ":" + a.String()
+		network := a.Network()
+		if d.tls {
+			network = "tls"
+		}
+		return d.kind + " " + network + ":" + a.String()
 	}
 	host, port, _ := net.SplitHostPort(a.String())
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
@@ -64,96 +121,119 @@ func (d *door) String() string {
 	return d.kind + "://" + net.JoinHostPort(host, port) + "/"
 }
 
-// openDoor listens at one door of the configuration.
-func (s *Server) openDoor(c *config.Listener, inherited map[string][]net.Listener) (*door, error) {
+// doorKeyOf tells doors apart.
+func doorKeyOf(kind string, a config.Address) string { return kind + " " + a.String() }
+
+// openDoor opens a door of the configuration, at a listener that there is, or at a new one.
+func (s *Server) openDoor(c *config.Listener, l net.Listener, spare Sockets) (*door, error) {
 	kind, addr := c.Door()
-	l, err := listen(addr, fs.FileMode(c.SocketMode), inherited)
-	if err != nil {
-		return nil, fmt.Errorf("door %s %s: %w", kind, addr, err)
-	}
-	d := &door{kind: kind, listener: l, unix: l.Addr().Network() == "unix", scripts: c.Scripts}
-	if kind == "fastcgi" {
-		if d.named, err = s.namedRoute(); err != nil {
-			l.Close()
-			return nil, err
+	d := &door{kind: kind, key: doorKeyOf(kind, addr), addr: addr, listener: l}
+	if l == nil {
+		var err error
+		inherited := spare.has(addr)
+		if d.listener, err = listen(addr, fs.FileMode(c.SocketMode), spare); err != nil {
+			return nil, fmt.Errorf("door %s: %w", d.key, err)
 		}
-		s.fastcgiDoor(d)
-		return d, nil
+		d.setOwned(!inherited)
 	}
-	if err := s.httpDoor(d, c.TLS); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("door %s %s: %w", kind, addr, err)
+	d.unix = d.listener.Addr().Network() == "unix"
+	if kind == "fastcgi" {
+		s.fastcgiDoor(d)
+	} else {
+		s.httpDoor(d)
 	}
 	return d, nil
 }
 
-func (s *Server) httpDoor(d *door, files *config.TLS) error {
-	srv := &http.Server{
-		Handler:           s.track(s),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       keepAlive,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(quietHandler{s.log.Handler()}, slog.LevelDebug),
-		ConnContext:       withConn,
-		BaseContext:       func(net.Listener) context.Context { return context.WithValue(context.Background(), doorKey{}, d) },
-		Protocols:         new(http.Protocols),
+// newRules reads what belongs to a door, certificates too.
+func (s *Server) newRules(c *config.Config, l *config.Listener) (r *doorRules, err error) {
+	kind, addr := l.Door()
+	if kind == "fastcgi" {
+		r, err = s.fastcgiRules(c, l)
+	} else {
+		r = &doorRules{}
 	}
-	srv.Protocols.SetHTTP1(true)
-	srv.Protocols.SetHTTP2(files != nil)
-	srv.Protocols.SetUnencryptedHTTP2(files == nil)
-	d.stop, d.kill = srv.Shutdown, srv.Close
-	wrap := func(l net.Listener) net.Listener {
-		if len(s.trusted) > 0 {
-			l = &proxyproto.Listener{Listener: l, ConnPolicy: s.proxyPolicy(d), ReadHeaderTimeout: headerTimeout}
+	if err == nil {
+		r.redirect, r.redirectPort = l.Redirect, l.RedirectPort
+	}
+	if t := l.TLS; err == nil && t != nil && t.ACME == nil {
+		r.tls, r.shows, err = s.tlsConfig(&config.TLS{Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA})
+		if err == nil && kind == "https" {
+			r.tls.NextProtos = []string{"h2", "http/1.1"}
 		}
-		return connListener{l, s.stall}
 	}
-	if files == nil {
-		d.run = func(l net.Listener) error { return srv.Serve(wrap(l)) }
-		return nil
+	if err != nil {
+		return nil, fmt.Errorf("door %s: %w", doorKeyOf(kind, addr), err)
 	}
-	certs := &certFiles{cert: files.Cert, key: files.Key, log: s.log}
-	if err := certs.load(); err != nil {
-		return err
+	return r, nil
+}
+
+// rules are those of a door now.
+func (s *Server) rules(d *door) *doorRules { return s.state.Load().rules(d) }
+
+func (s *Server) httpDoor(d *door) {
+	conns := &clientConns{unheard: s.unheard}
+	srv := &http.Server{
+		Handler:        s.track(s),
+		IdleTimeout:    keepAlive,
+		MaxHeaderBytes: maxHeader,
+		ErrorLog:       slog.NewLogLogger(quietHandler{s.log.Handler()}, slog.LevelDebug),
+		ConnContext:    withConn,
+		ConnState:      conns.changed,
+		BaseContext:    func(net.Listener) context.Context { return context.WithValue(context.Background(), doorKey{}, d) },
+		Protocols:      new(http.Protocols),
 	}
-	srv.TLSConfig = &tls.Config{GetCertificate: certs.get, MinVersion: tls.VersionTLS12}
-	d.run = func(l net.Listener) error { return srv.ServeTLS(wrap(l), "", "") }
-	return nil
+	secret := d.kind == "https"
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetHTTP2(secret)
+	srv.Protocols.SetUnencryptedHTTP2(!secret)
+	queue := newLastCall(d.listener, &d.owned)
+	wrap := func() net.Listener {
+		srv.ReadHeaderTimeout = s.headTime // of a TLS handshake, too
+		return connListener{&proxyproto.Listener{Listener: queue, ConnPolicy: s.proxyPolicy(d), ReadHeaderTimeout: s.headTime}, s.stall}
+	}
+	d.run = func(net.Listener) error { return srv.Serve(wrap()) }
+	if secret {
+		srv.TLSConfig = &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				if acme.IsChallenge(hello) && len(s.state.Load().acme) > 0 {
+					return s.challengeTLS, nil
+				}
+				return s.rules(d).tls, nil
+			},
+		}
+		d.run = func(net.Listener) error { return srv.ServeTLS(wrap(), "", "") }
+	}
+	d.unlisten = d.unlistener(queue)
+	d.stop = func(ctx context.Context, how ending) error {
+		d.unlisten(ctx, how.shared)
+		if how.linger > 0 {
+			d.draining.Store(true)
+			conns.drain(ctx, how.linger)
+		}
+		return srv.Shutdown(ctx)
+	}
+	d.kill = srv.Close
 }
 
 // proxyPolicy believes a PROXY protocol header from a trusted proxy only; from
 // anybody else it is what it looks like, a broken request.
 func (s *Server) proxyPolicy(d *door) proxyproto.ConnPolicyFunc {
 	return func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
-		if isTrusted(o.Upstream.String(), s.trusted, d.unix) {
+		trusted := s.state.Load().config.TrustedProxies
+		if len(trusted) > 0 && isTrusted(o.Upstream.String(), trusted, d.unix) {
 			return proxyproto.USE, nil
 		}
 		return proxyproto.SKIP, nil
 	}
 }
 
-// namedRoute holds the settings of programs that a front server names: those of
-// defaults. DOCUMENT_ROOT is the front server's.
-func (s *Server) namedRoute() (*route, error) {
-	c := *s.config
-	c.DocumentRoot = ""
-	return newRoute(&c, config.Route{Path: "(front)", Settings: c.Defaults})
-}
-
-func (s *Server) fastcgiDoor(d *door) {
-	srv := &fcgi.Server{
-		Handler:     s.track(s),
-		ErrorLog:    s.log,
-		BaseContext: func(net.Listener) context.Context { return context.WithValue(context.Background(), doorKey{}, d) },
-	}
-	d.run, d.stop, d.kill = srv.Serve, srv.Shutdown, srv.Close
-}
-
 // track counts the requests under way.
 func (s *Server) track(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.busy.Add(1)
-		defer s.busy.Done()
+		defer s.busy.Add(-1)
 		h.ServeHTTP(w, r)
 	})
 }
@@ -166,20 +246,18 @@ func doorOf(ctx context.Context) *door {
 	return d
 }
 
-// listen opens an address. A Unix socket that nobody listens at any more is in the
-// way and removed; one that somebody does is an error.
-func listen(addr config.Address, mode fs.FileMode, inherited map[string][]net.Listener) (net.Listener, error) {
+// listen opens an address, unless somebody has: then that socket is taken. A Unix socket that nobody listens at any more is
+// in the way and removed; one that somebody does is an error.
+func listen(addr config.Address, mode fs.FileMode, spare Sockets) (net.Listener, error) {
+	if l := spare.take(addr); l != nil {
+		return l, nil
+	}
 	switch addr.Network() {
 	case "systemd":
-		ls := inherited[addr.Addr()]
-		if len(ls) == 0 {
-			return nil, fmt.Errorf("systemd has passed no socket named %q (see FileDescriptorName= of the .socket unit)", addr.Addr())
-		}
-		inherited[addr.Addr()] = ls[1:]
-		return ls[0], nil
+		return nil, fmt.Errorf("systemd has passed no socket named %q (see FileDescriptorName= of the .socket unit)", addr.Addr())
 	case "unix":
 		return listenUnix(addr.Addr(), mode)
-	case "tcp":
+	case "tcp", "tls":
 		return net.Listen("tcp", addr.Addr())
 	}
 	return nil, fmt.Errorf("can't listen at %s", addr)
@@ -202,89 +280,19 @@ func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	if mode == 0 {
-		mode = 0o660
-	}
-	if err := os.Chmod(path, mode); err != nil {
+	if err := setMode(path, mode); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-// inheritedSockets are those that systemd has passed (sd_listen_fds(3)), by name.
-// The variables are taken away, so that no child believes they are meant for it.
-func inheritedSockets() (map[string][]net.Listener, error) {
-	defer func() {
-		for _, v := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
-			os.Unsetenv(v)
-		}
-	}()
-	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if n <= 0 || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
-		return nil, nil
+// setMode sets the permissions of a Unix socket.
+func setMode(path string, mode fs.FileMode) error {
+	if mode == 0 {
+		mode = 0o660
 	}
-	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
-	sockets := map[string][]net.Listener{}
-	for i := range n {
-		f := os.NewFile(uintptr(3+i), "LISTEN_FD")
-		l, err := net.FileListener(f)
-		f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("socket %d of systemd: %w", i, err)
-		}
-		name := "unknown"
-		if i < len(names) && names[i] != "" {
-			name = names[i]
-		}
-		sockets[name] = append(sockets[name], l)
-	}
-	return sockets, nil
-}
-
-// certFiles are the certificate of a door, read again when they change.
-type certFiles struct {
-	cert, key string
-	log       *slog.Logger
-
-	mu      sync.Mutex
-	pair    *tls.Certificate
-	stamps  [2]fileStamp
-	checked time.Time
-}
-
-func (c *certFiles) load() error {
-	var stamps [2]fileStamp
-	for i, path := range []string{c.cert, c.key} {
-		s, err := stampOf(path)
-		if err != nil {
-			return err
-		}
-		stamps[i] = s
-	}
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
-	if err != nil {
-		return fmt.Errorf("certificate %s: %w", c.cert, err)
-	}
-	c.pair, c.stamps, c.checked = &pair, stamps, time.Now()
-	return nil
-}
-
-// get is for [tls.Config]. A new pair that can't be read leaves the old one in force.
-func (c *certFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.checked) > time.Second {
-		c.checked = time.Now()
-		certStamp, err1 := stampOf(c.cert)
-		keyStamp, err2 := stampOf(c.key)
-		if err1 == nil && err2 == nil && [2]fileStamp{certStamp, keyStamp} != c.stamps {
-			if err := c.load(); err != nil {
-				c.log.Error("new certificate not taken", "err", err)
-			}
-		}
-	}
-	return c.pair, nil
+	return os.Chmod(path, mode)
 }
 
 // quietHandler sends net/http's own messages (a client's bad TLS handshake and the

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"syscall"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/confine"
+	"warmcgi/internal/mapping"
 	"warmcgi/internal/urlpath"
 )
 
@@ -13,10 +16,22 @@ import (
 var (
 	// errNotFound: no route, or no file, answers the URL.
 	errNotFound = errors.New("not found")
+	// errMisdirected: the host that the client asks for is none of ours.
+	errMisdirected = errors.New("misdirected")
+	// errRateLimit: the client asks more often than its route allows.
+	errRateLimit = errors.New("too many requests")
+	// errHost: the host that the client asks for is not one that a URL can have.
+	errHost = errors.New("bad host")
+	// errMalformed: the request is none that could be written on as HTTP/1.1.
+	errMalformed = errors.New("malformed request")
 	// errForbidden: there is something, but it is not for the client.
 	errForbidden = errors.New("forbidden")
 	// errMethod: a method that no script may be asked with.
 	errMethod = errors.New("method not allowed")
+	// errAuthorizer: what the authorizer says can't be made use of.
+	errAuthorizer = errors.New("authorizer's answer is not usable")
+	// errFront: the script for all URLs that name no file can't be run itself. It goes with the reason.
+	errFront = errors.New("front script")
 	// errLoop: local redirects that lead to each other.
 	errLoop = errors.New("too many local redirects")
 )
@@ -36,17 +51,25 @@ var statuses = []struct {
 	{cgi.ErrQueueFull, http.StatusServiceUnavailable, "queue_full"},
 	{cgi.ErrQueueWait, http.StatusServiceUnavailable, "queue_wait"},
 	{cgi.ErrOverloaded, http.StatusServiceUnavailable, "overloaded"},
+	{errLogins, http.StatusServiceUnavailable, "logins"},
 	{cgi.ErrBodyTooLarge, http.StatusRequestEntityTooLarge, "body_too_large"},
 	{cgi.ErrBodyTimeout, http.StatusRequestTimeout, "body_timeout"},
 	{cgi.ErrBody, http.StatusBadRequest, "body"},
+	{syscall.EMFILE, http.StatusServiceUnavailable, "exhausted"}, // whatever was to be opened
+	{syscall.ENFILE, http.StatusServiceUnavailable, "exhausted"},
 	{cgi.ErrSpool, http.StatusInsufficientStorage, "spool"},
 	{cgi.ErrTimeout, http.StatusGatewayTimeout, "timeout"},
 	{cgi.ErrLimit, http.StatusBadGateway, "limit"},
 	{cgi.ErrNoOutput, http.StatusBadGateway, "no_output"},
 	{cgi.ErrBadHead, http.StatusBadGateway, "bad_head"},
 	{cgi.ErrTruncated, http.StatusBadGateway, "truncated"},
+	{cgi.ErrVarsTooLarge, http.StatusRequestHeaderFieldsTooLarge, "variables_too_large"},
+	{confine.ErrOwner, http.StatusInternalServerError, "owner"}, // as with Apache's suexec
+	{cgi.ErrExhausted, http.StatusServiceUnavailable, "exhausted"},
 	{cgi.ErrStart, http.StatusBadGateway, "start"},
 	{cgi.ErrUnreachable, http.StatusBadGateway, "unreachable"},
+	{mapping.ErrParams, http.StatusInternalServerError, "params"},
+	{errAuthorizer, http.StatusBadGateway, "authorizer"},
 	{errLoop, http.StatusBadGateway, "redirect_loop"},
 	{errMethod, http.StatusMethodNotAllowed, "method"},
 	{urlpath.ErrBadPath, http.StatusBadRequest, "bad_path"},
@@ -54,6 +77,10 @@ var statuses = []struct {
 	{urlpath.ErrOutside, http.StatusForbidden, "outside"},
 	{errForbidden, http.StatusForbidden, "forbidden"},
 	{fs.ErrPermission, http.StatusForbidden, "forbidden"},
+	{errRateLimit, http.StatusTooManyRequests, "rate_limit"},
+	{errHost, http.StatusBadRequest, "bad_host"},
+	{errMalformed, http.StatusBadRequest, "malformed"},
+	{errMisdirected, http.StatusMisdirectedRequest, "misdirected"},
 	{errNotFound, http.StatusNotFound, "not_found"},
 	{fs.ErrNotExist, http.StatusNotFound, "not_found"},
 }

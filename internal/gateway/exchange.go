@@ -14,6 +14,7 @@ import (
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/fcgi"
+	"warmcgi/internal/live"
 	"warmcgi/internal/urlpath"
 )
 
@@ -23,18 +24,25 @@ import (
 type exchange struct {
 	http.ResponseWriter
 	s     *Server
+	st    *state        // what the exchange began with
 	r     *http.Request // the one that is being answered: a local redirect replaces it
 	first *http.Request // the client's
 
-	id     string
-	began  time.Time
-	client client
-	conn   *conn       // nil on FastCGI doors
-	params fcgi.Params // of a FastCGI door, or nil
+	now     live.Request // what the admin door shows of it
+	id      string
+	idField [1]string // the same as a field's values
+	began   time.Time
+	client  client
+	conn    *conn       // nil on FastCGI doors
+	params  fcgi.Params // of a FastCGI door, or nil
+	rules   *doorRules
 
+	trace       *exchangeTrace // nil: none
 	path        urlpath.Path
 	route       *route
 	user        string        // who has logged in
+	authType    string        // how, at the gateway itself
+	vars        []string      // what an authorizer has set
 	body        *clientBody   // nil before it is wanted
 	scriptEnded chan struct{} // closed when the last script started has ended; nil before
 	duplex      bool          // the body streams, and net/http leaves the rest of it to us
@@ -44,8 +52,11 @@ type exchange struct {
 	mode     string // metric label: spawn, files, or "" for answers of the gateway's own
 	status   int
 	bytes    int64
-	err      error // what went wrong, if anything did
-	bounded  bool  // a write deadline is set
+	err      error       // what went wrong, if anything did
+	why      string      // the word for that in the metrics
+	broken   bool        // the answer had begun when it went wrong, by no fault of the client's
+	comp     *compressor // nil: the answer is not compressed
+	bounded  bool        // a write deadline is set
 	hijacked bool
 }
 
@@ -53,13 +64,17 @@ type exchange struct {
 func (x *exchange) WriteHeader(code int) {
 	if x.status == 0 && code >= 200 {
 		x.status = code
+		x.beforeHead(code)
 	}
 	x.ResponseWriter.WriteHeader(code)
 }
 
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.WriteHeader(http.StatusOK)
+	}
+	if x.comp != nil {
+		return x.comp.Write(b)
 	}
 	n, err := x.ResponseWriter.Write(b)
 	x.bytes += int64(n)
@@ -69,10 +84,13 @@ func (x *exchange) Write(b []byte) (int, error) {
 // ReadFrom keeps sendfile and splice within reach.
 func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.WriteHeader(http.StatusOK)
 	}
 	if !x.boundByConn() {
 		r = stallGuard{x, r}
+	}
+	if x.comp != nil {
+		return x.compressFrom(r)
 	}
 	n, err := io.Copy(x.ResponseWriter, r)
 	x.bytes += n
@@ -90,9 +108,11 @@ func (x *exchange) fail(err error) {
 	}
 	x.err = err
 	code, why := statusOf(err)
+	x.why = why
 	x.s.metrics.errors.WithLabelValues(why).Inc()
 	begun := x.status != 0 || x.hijacked
 	if begun && code != statusClientGone {
+		x.broken = true
 		x.s.metrics.truncated.Inc()
 	}
 	x.logFailure(begun, code, why, err)
@@ -108,7 +128,12 @@ func (x *exchange) fail(err error) {
 	if closing != nil {
 		h["Connection"] = closing
 	}
+	var limited *rateError
 	switch code {
+	case http.StatusTooManyRequests:
+		if errors.As(err, &limited) {
+			h.Set("Retry-After", strconv.Itoa(limited.seconds()))
+		}
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	case http.StatusMethodNotAllowed:
@@ -124,8 +149,15 @@ func (x *exchange) logFailure(begun bool, code int, why string, err error) {
 		msg, code = "answer broken off", x.status
 	}
 	level := slog.LevelError
+	var limited *rateError
 	switch {
+	case errors.As(err, &limited):
+		level = slog.LevelDebug
+		if limited.tell {
+			level = slog.LevelWarn
+		}
 	case begun && why != "client_gone":
+	case errors.Is(err, errFront): // whatever the status: the whole site is down
 	case why == "client_gone" || code == http.StatusNotFound:
 		level = slog.LevelDebug
 	case code < 500:
@@ -149,13 +181,6 @@ func (x *exchange) errorPage(code int) {
 	if x.r.Method != http.MethodHead {
 		io.WriteString(x, page)
 	}
-}
-
-// redirect sends the client to another path of this site.
-func (x *exchange) redirect(path string) {
-	h := x.Header()
-	h.Set("Location", path)
-	x.errorPage(http.StatusMovedPermanently)
 }
 
 // asked is the request as the client made it.

@@ -2,9 +2,15 @@ package gateway
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"os"
 	"path"
+	"slices"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/config"
@@ -12,98 +18,150 @@ import (
 	"warmcgi/internal/urlpath"
 )
 
-// application is what answers a route's requests by FastCGI, behind a queue of its own:
-// its requests are no processes of ours.
+// application is what answers a route's requests by FastCGI. They wait in a line of their
+// own: they are no processes of ours, or not such as scripts have.
 type application struct {
-	cgi.Backend
-	servers interface{ Close(ctx context.Context) }
-	program *fcgi.Program // nil: others start it
-	queue   cgi.QueueLimits
+	*served
+	queue cgi.QueueLimits
 }
 
-// newApplications makes those of all routes.
-func (s *Server) newApplications(stderr func(*cgi.Request, string)) error {
-	if stderr == nil {
-		stderr = cgi.LogStderr(s.log)
+// served are the servers or processes of an application. States that want the same ones share
+// them: see Server.users.
+type served struct {
+	cgi.Backend
+	servers  interface{ Close(ctx context.Context) }
+	upstream *fcgi.Upstream // nil: the gateway starts it
+	program  *fcgi.Program  // nil: others start it
+	made     madeOf
+	shows    *certFiles // to its servers; nil: none
+}
+
+// madeOf is what makes two of them the same.
+type madeOf struct {
+	route      string
+	authorizer bool
+	config     config.FastCGI // without what is the route's
+	ca         string         // what the file of tls.ca holds
+	env        []string       // this and what follows: of a program
+	reuse      config.Reuse
+	grace      time.Duration
+}
+
+func (rt *route) madeOf(c *config.FastCGI, authorizer bool) madeOf {
+	m := madeOf{route: rt.label(), authorizer: authorizer, config: *c}
+	m.config.Params = nil
+	if c.TLS != nil && c.TLS.CA != "" {
+		pem, _ := os.ReadFile(c.TLS.CA) // who makes it reads it again
+		m.ca = string(pem)
 	}
-	for _, rt := range s.routes {
-		c := rt.FastCGI
-		if rt.PHP != nil {
-			c = rt.PHP.FastCGI
-		}
-		if c == nil {
-			continue
-		}
-		a, err := s.newApplication(rt, c, stderr)
+	if c.Program != "" {
+		m.env, m.reuse, m.grace = rt.env, rt.Reuse, rt.timeouts.Grace
+	}
+	return m
+}
+
+// newRouteApplications makes those of a route, by way of make, which may have them already.
+func newRouteApplications(rt *route, make func(m madeOf) (*served, error)) error {
+	of := func(c *config.FastCGI, authorizer bool) (*application, error) {
+		a, err := make(rt.madeOf(c, authorizer))
 		if err != nil {
-			s.closeApplications(context.Background()) // they have no request yet
+			return nil, err
+		}
+		queue := rt.queue
+		if a.program != nil {
+			queue.Running = int64(c.Processes)
+		}
+		return &application{served: a, queue: queue}, nil
+	}
+	var err error
+	if c := ofRoute(&rt.Route); c != nil {
+		if rt.app, err = of(c, false); err != nil {
 			return err
 		}
-		rt.app = a
+	}
+	if rt.Authorize != nil {
+		a, err := of(rt.Authorize.FastCGI, true)
+		if err != nil {
+			return err
+		}
+		rt.authorizer = newAuthorizer(rt, a)
+		if rt.authorizer.params, err = newParams(rt.Authorize.FastCGI); err != nil {
+			return fmt.Errorf("params of the authorizer of route %s: %w", rt.label(), err)
+		}
 	}
 	return nil
 }
 
+// ofRoute is the application that answers a route's requests, or some of them; nil: none.
+func ofRoute(r *config.Route) *config.FastCGI {
+	if r.PHP != nil {
+		return r.PHP.FastCGI
+	}
+	return r.FastCGI
+}
+
+// applications are those that the route has.
+func (rt *route) applications() (all []*application) {
+	if rt.app != nil {
+		all = append(all, rt.app)
+	}
+	if rt.authorizer != nil {
+		all = append(all, rt.authorizer.application)
+	}
+	return all
+}
+
+// served are all applications that a state has.
+func (s *Server) served() []*served {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.users))
+}
+
 // closeApplications breaks off what is left of their requests when ctx ends.
 func (s *Server) closeApplications(ctx context.Context) {
+	s.mu.Lock()
+	all := slices.Collect(maps.Keys(s.users))
+	clear(s.users)
+	s.mu.Unlock()
+	closeAll(ctx, all)
+}
+
+func closeAll(ctx context.Context, all []*served) {
 	var wg sync.WaitGroup
-	for _, rt := range s.routes {
-		if rt.app != nil {
-			wg.Go(func() { rt.app.servers.Close(ctx) })
-		}
+	for _, a := range all {
+		wg.Go(func() { a.servers.Close(ctx) })
 	}
 	wg.Wait()
 }
 
-func (s *Server) newApplication(rt *route, c *config.FastCGI, stderr func(*cgi.Request, string)) (*application, error) {
-	a := &application{queue: rt.queue}
-	var next cgi.Backend
-	if c.Program != "" {
-		p, err := fcgi.NewProgram(fcgi.ProgramConfig{
-			File: c.Program, Args: c.Args, Dir: path.Dir(c.Program), Env: rt.env, Processes: c.Processes,
-			Requests: rt.Reuse.Requests, Age: time.Duration(rt.Reuse.Age), Memory: int64(rt.Reuse.Memory), Grace: rt.timeouts.Grace,
-			Stderr: stderr, Log: s.log,
-		})
+func (s *Server) newServed(m madeOf) (*served, error) {
+	a := &served{made: m}
+	c := &m.config
+	if c.Program == "" {
+		u, shows, err := s.newUpstream(m.route, c, m.authorizer, s.o.Stderr)
 		if err != nil {
 			return nil, err
 		}
-		next, a.servers, a.program, a.queue.Running = p, p, p, int64(c.Processes)
-	} else {
-		u, err := fcgi.NewUpstream(s.upstream(c, stderr))
-		if err != nil {
-			return nil, err
-		}
-		next, a.servers, a.queue.Running = u, u, int64(conns(c)*len(c.Servers))
-		if c.DNS != "" {
-			a.queue.Running = defaultProcesses() // how many servers there will be is not known
-		}
+		a.servers, a.upstream, a.shows, a.Backend = u, u, shows, s.metrics.counted(traced(trace.SpanKindClient, u))
+		return a, nil
 	}
-	a.Backend = cgi.NewQueue(s.metrics.counted(next), cgi.QueueConfig{
-		MaxRunning: a.queue.Running,
-		OneLine:    true,
-		Waiting:    s.metrics.waitingChanged,
-		Waited:     s.metrics.waitedFor,
+	p, err := fcgi.NewProgram(fcgi.ProgramConfig{
+		File: c.Program, Args: c.Args, Dir: path.Dir(c.Program), Env: m.env, Processes: c.Processes, Authorizer: m.authorizer,
+		Requests: m.reuse.Requests, Age: time.Duration(m.reuse.Age), Memory: int64(m.reuse.Memory), Grace: m.grace,
+		Stderr: s.o.Stderr, Log: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.servers, a.program = p, p
+	a.Backend = cgi.NewQueue(s.metrics.counted(traced(trace.SpanKindClient, p)), cgi.QueueConfig{
+		MaxRunning: int64(c.Processes), Processors: processors(),
+		OneLine: true,
+		Waiting: s.metrics.waitingChanged,
+		Waited:  s.metrics.waitedFor,
 	})
 	return a, nil
-}
-
-func (s *Server) upstream(c *config.FastCGI, stderr func(*cgi.Request, string)) fcgi.UpstreamConfig {
-	uc := fcgi.UpstreamConfig{
-		Name: c.DNS, Each: fcgi.TransportConfig{Network: "tcp", MaxConns: conns(c), Stderr: stderr}, Refresh: time.Duration(c.Refresh),
-		RoundRobin: c.Balance == config.BalanceRoundRobin, Log: s.log,
-	}
-	for _, a := range c.Servers {
-		uc.Servers = append(uc.Servers, fcgi.TransportConfig{Network: a.Network(), Address: a.Addr(), MaxConns: conns(c), Stderr: stderr})
-	}
-	return uc
-}
-
-// conns is max_conns, which may be no limit.
-func conns(c *config.FastCGI) int {
-	if c.MaxConns == 0 {
-		return int(defaultProcesses())
-	}
-	return c.MaxConns
 }
 
 // serveApplication: all of the route's URLs belong to one FastCGI application.

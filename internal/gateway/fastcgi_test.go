@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,7 +48,9 @@ func params(vars []string) (b []byte) {
 func (f *front) begin(vars ...string) {
 	f.t.Helper()
 	b := record(1, []byte{0, 1, 0, 0, 0, 0, 0, 0}) // the responder; the connection is not kept
-	b = append(b, record(4, params(vars))...)
+	for c := range slices.Chunk(params(vars), 65_535) {
+		b = append(b, record(4, c)...)
+	}
 	b = append(b, record(4, nil)...)
 	f.send(string(b))
 }

@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,7 +40,7 @@ func (x *exchange) serveFile(rt *route, f urlpath.Found) error {
 	if rt.isSource(f.File) {
 		return fmt.Errorf("%s is a script, and its source is never sent; name its extension in `scripts` to run it: %w", f.File, errForbidden)
 	}
-	return x.sendStatic(f.File, f.Info)
+	return x.sendStatic(f.Root, f.File, rt.rules)
 }
 
 // isSource reports whether a file is a program by its name, wherever it lies: one that
@@ -74,6 +74,7 @@ func (x *exchange) serveFolder(rt *route, f urlpath.Found, index []string, listi
 		if err != nil || in.Info.IsDir() {
 			continue
 		}
+		in.Root, in.Linked = f.Root, in.Linked || f.Linked
 		in.Used = append(f.Used[:len(f.Used):len(f.Used)], name)
 		return serve(in)
 	}
@@ -89,11 +90,16 @@ var errNoIndex = errors.New("has no index, and listing is off")
 // encodings are the precompressed siblings that may stand in for a file, best first.
 var encodings = []struct{ name, ext string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}}
 
-// sendStatic sends a file: ranges, conditions and sendfile are net/http's.
-func (x *exchange) sendStatic(file string, info fs.FileInfo) error {
+// sendStatic sends a file below root: ranges, conditions and sendfile are net/http's.
+func (x *exchange) sendStatic(root, file string, rules urlpath.Rules) error {
 	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
 		return fmt.Errorf("%s of a file: %w", x.r.Method, errMethod)
 	}
+	f, info, err := openRegular(root, file, rules)
+	if err != nil {
+		return err
+	}
+	defer func() { f.Close() }()
 	h := x.Header()
 	ctype := h.Get("Content-Type")
 	if ctype == "" {
@@ -112,45 +118,77 @@ func (x *exchange) sendStatic(file string, info fs.FileInfo) error {
 			h.Add("Vary", "Accept-Encoding")
 			compressed = true
 		}
-		if accepts(x.r.Header, e.name) {
+		if quality(x.r.Header["Accept-Encoding"], e.name) > 0 {
+			other, sib, err := openRegular(root, file+e.ext, rules)
+			if err != nil {
+				continue
+			}
+			f.Close()
+			f, info = other, sib
 			h.Set("Content-Encoding", e.name)
-			file, info = file+e.ext, sib
 			break
 		}
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	h.Set("Content-Type", ctype)
 	h.Set("ETag", `"`+strconv.FormatInt(info.ModTime().UnixNano(), 36)+"-"+strconv.FormatInt(info.Size(), 36)+`"`)
 	x.stallAfter()
-	http.ServeContent(x, x.r, "", info.ModTime(), f)
+	http.ServeContent(x, withoutEmptySuffix(x.r), "", info.ModTime(), f)
 	return nil
 }
 
-// accepts reads Accept-Encoding (RFC 9110 section 12.5.3).
-func accepts(h http.Header, coding string) bool {
-	for _, field := range h["Accept-Encoding"] {
-		for item := range strings.SplitSeq(field, ",") {
-			name, params, _ := strings.Cut(item, ";")
-			if params = strings.ToLower(params); strings.EqualFold(strings.TrimSpace(name), coding) {
-				_, q, _ := strings.Cut(params, "q=")
-				return strings.Trim(q, " 0.") != "" || !strings.Contains(params, "q=")
+// withoutEmptySuffix takes a Range away that asks for the last 0 octets. net/http would answer
+// with a part that ends before it begins; a server may ignore any Range (RFC 9110 section 14.2).
+func withoutEmptySuffix(r *http.Request) *http.Request {
+	for _, v := range r.Header["Range"] {
+		_, specs, _ := strings.Cut(v, "=")
+		for spec := range strings.SplitSeq(specs, ",") {
+			if n, suffix := strings.CutPrefix(strings.TrimSpace(spec), "-"); suffix && strings.Trim(n, "0 \t") == "" {
+				r = r.Clone(r.Context())
+				delete(r.Header, "Range")
+				return r
 			}
 		}
 	}
-	return false
+	return r
+}
+
+// openRegular opens a file as it is now; what was found there may be something else already.
+func openRegular(root, file string, rules urlpath.Rules) (*os.File, fs.FileInfo, error) {
+	f, err := urlpath.Open(root, file, rules)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file: %w", file, errNotFound)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
 }
 
 // list shows a folder. What is never served is not shown either.
 func (x *exchange) list(rt *route, f urlpath.Found) error {
-	entries, err := os.ReadDir(f.File)
+	dir, err := f.Open(rt.rules)
 	if err != nil {
 		return err
 	}
-	sort.SliceStable(entries, func(i, j int) bool { return entries[i].IsDir() && !entries[j].IsDir() })
+	entries, err := dir.ReadDir(-1)
+	dir.Close()
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int {
+		if a.IsDir() != b.IsDir() {
+			if a.IsDir() {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Name(), b.Name())
+	})
 	title := html.EscapeString(x.path.Clean())
 	var b strings.Builder
 	fmt.Fprintf(&b, "<!doctype html>\n<meta charset=\"utf-8\">\n<title>%s</title>\n<h1>%s</h1>\n<ul>\n", title, title)

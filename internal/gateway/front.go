@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 // Apache or lighttpd has done the routing, and the gateway takes the place of
 // fcgiwrap. SCRIPT_FILENAME may carry the extra path behind the program's name; the
 // file system says where it ends. Only programs in the door's folders are run.
-func (x *exchange) serveNamed(d *door) error {
+func (x *exchange) serveNamed(d *doorRules) error {
 	name := x.namedFile()
 	if !filepath.IsAbs(name) {
 		return fmt.Errorf("SCRIPT_FILENAME %q of the front server is not an absolute path: %w", name, errNotFound)
@@ -23,11 +24,9 @@ func (x *exchange) serveNamed(d *door) error {
 		if !ok {
 			continue
 		}
-		p := urlpath.Path(strings.Split(below, "/"))
-		for _, seg := range p {
-			if seg == ".." || seg == "." || strings.IndexByte(seg, 0) >= 0 {
-				return fmt.Errorf("%w: SCRIPT_FILENAME %q", urlpath.ErrBadPath, name)
-			}
+		p, err := decodedPath(below)
+		if err != nil {
+			return fmt.Errorf("SCRIPT_FILENAME: %w", err)
 		}
 		f, err := urlpath.Walk(dir, p, d.named.rules)
 		if errors.Is(err, urlpath.ErrOutside) {
@@ -49,26 +48,43 @@ func (x *exchange) serveNamed(d *door) error {
 	return fmt.Errorf("SCRIPT_FILENAME %s is in none of the door's `scripts` folders: %w", name, errForbidden)
 }
 
-// isNamed reports whether it is the front server that names the script.
+// isNamed reports whether it is the front server that has the routes.
 func (x *exchange) isNamed() bool {
-	return x.params != nil && len(doorOf(x.r.Context()).scripts) > 0
+	return x.params != nil && (len(x.rules.scripts) > 0 || x.rules.front != nil)
 }
 
-// namedFile is the file that the front server names. Apache writes the URL of its
-// backend before it, for the sake of php-fpm: proxy:fcgi://localhost/path.
+// namedFile is the file that the front server names.
 func (x *exchange) namedFile() string {
 	name := x.params.Get("SCRIPT_FILENAME")
 	if name == "" {
 		return x.params.Get("DOCUMENT_ROOT") + x.params.Get("SCRIPT_NAME")
 	}
-	if url, ok := strings.CutPrefix(name, "proxy:"); ok {
-		_, hostAndPath, _ := strings.Cut(url, "://")
-		if _, path, ok := strings.Cut(hostAndPath, "/"); ok {
-			return "/" + path
-		}
+	if path, ok := x.proxiedPath(); ok {
+		return path
 	}
 	return name
 }
+
+// proxiedPath is the path of the URL that Apache writes in SCRIPT_FILENAME, for the sake of
+// php-fpm: proxy:fcgi://localhost/path. By ProxyPass it is the end of the request's, still
+// encoded; by SetHandler the name of a file.
+func (x *exchange) proxiedPath() (path string, ok bool) {
+	to, ok := strings.CutPrefix(x.params.Get("SCRIPT_FILENAME"), "proxy:")
+	if !ok {
+		return "", false
+	}
+	_, hostAndPath, _ := strings.Cut(to, "://")
+	_, path, _ = strings.Cut(hostAndPath, "/")
+	path = "/" + path
+	if decoded, err := url.PathUnescape(path); err == nil && strings.HasSuffix(x.outside(), decoded[strings.LastIndexByte(decoded, '/'):]) {
+		path = decoded
+	}
+	return path, true
+}
+
+// outside is the path of the request as the front server has it: what SCRIPT_NAME and
+// PATH_INFO together have to be (RFC 3875 section 3.3).
+func (x *exchange) outside() string { return x.params.Get("SCRIPT_NAME") + x.params.Get("PATH_INFO") }
 
 func insideAny(folders []string, file string) bool {
 	for _, dir := range folders {
@@ -82,6 +98,9 @@ func insideAny(folders []string, file string) bool {
 // serveFront runs what serveNamed has found.
 func (x *exchange) serveFront(rt *route, f urlpath.Found) error {
 	x.route = rt
+	if err := x.limitRate(rt); err != nil {
+		return err
+	}
 	if f.Info.Mode().Perm()&0o111 == 0 {
 		return fmt.Errorf("script %s is not executable: %w", f.File, errForbidden)
 	}
@@ -103,6 +122,7 @@ var ours = map[string]bool{
 	"GATEWAY_INTERFACE": true, "REQUEST_METHOD": true, "QUERY_STRING": true,
 	"CONTENT_LENGTH": true, "CONTENT_TYPE": true, "FCGI_ROLE": true,
 	"SCRIPT_NAME": true, "SCRIPT_FILENAME": true, "PATH_INFO": true, "PATH_TRANSLATED": true,
+	"UNIQUE_ID": true, "REQUEST_ID": true, // of the front server, if they are fit for logs
 }
 
 // emptyIsUnset are those that front servers send empty where RFC 3875 has them unset.
@@ -117,7 +137,7 @@ func (x *exchange) frontVars(rt *route) []string {
 		switch {
 		case ours[name], strings.HasPrefix(name, "HTTP_"), value == "" && emptyIsUnset[name]:
 		case rt.auth != nil && (name == "REMOTE_USER" || name == "AUTH_TYPE"):
-		case name == "DOCUMENT_ROOT" && rt.docRoot != "":
+		case name == "DOCUMENT_ROOT" && (value == "" || rt.docRoot != ""):
 		case name == "REMOTE_ADDR" || name == "REMOTE_PORT": // in client, by way of trusted_proxies
 		default:
 			v = append(v, name+"="+value)

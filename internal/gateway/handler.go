@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -8,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"warmcgi/internal/cgi"
 	"warmcgi/internal/fcgi"
+	"warmcgi/internal/live"
 	"warmcgi/internal/urlpath"
 )
 
@@ -17,22 +21,35 @@ const maxRedirects = 10
 
 // ServeHTTP answers one request: of an HTTP door, or of a FastCGI door.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{ResponseWriter: w, s: s, r: r, first: r, id: s.ids.next(), began: time.Now(), conn: connOf(r.Context())}
+	st := s.hold()
+	defer st.release()
+	x := &exchange{ResponseWriter: w, s: s, st: st, r: r, first: r, began: time.Now(), conn: connOf(r.Context())}
 	d := doorOf(r.Context())
 	if d == nil {
 		d = &door{} // called without a server, by `gateway run`
 	}
+	if x.conn != nil {
+		x.conn.began.Store(false)
+	}
+	x.rules = st.rules(d)
 	x.params, _ = fcgi.ParamsFromContext(r.Context())
-	x.client = clientOf(r, s.trusted, d.unix && x.params == nil && !hasAddr(r))
+	x.client = clientOf(r, st.config.TrustedProxies, d.listener != nil && x.params == nil && !hasAddr(r))
+	x.takeID()
+	x.now = live.Request{ID: x.id, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Began: x.began}
 	if x.client.host != "" {
 		r.Host = x.client.host
 	}
+	x.startTrace()
 	if x.conn != nil && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 && r.TLS == nil {
 		x.conn.waiting(true)
 	}
-	if mayBeSmuggled(r) {
+	if x.conn != nil && r.ProtoMajor == 2 {
+		x.conn.multiplexed.Store(true)
+	}
+	if mayBeSmuggled(r) || d.isDraining() {
 		w.Header().Set("Connection", "close")
 	}
+	s.watch.requests.Enter(&x.now)
 	complete := false
 	defer func() {
 		if v := recover(); v != nil {
@@ -43,7 +60,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		x.finish(complete)
 	}()
-	x.serve(d)
+	x.serve()
 	complete = true
 }
 
@@ -67,6 +84,7 @@ func (x *exchange) finish(complete bool) {
 	if x.conn != nil {
 		x.conn.waiting(false)
 	}
+	x.endCompression(complete)
 	if x.body != nil {
 		if complete {
 			x.drainBody()
@@ -81,27 +99,42 @@ func (x *exchange) finish(complete bool) {
 	} else if !complete && x.conn != nil && x.r.ProtoMajor == 1 && !x.r.ProtoAtLeast(1, 1) {
 		x.conn.reset() // HTTP/1.0: the end of the connection would be the end of the answer
 	}
-	if x.bounded && complete && !x.hijacked {
+	if x.bounded && complete && !x.hijacked { // not on FastCGI doors, whose answer ends in one write
 		x.flush() // what net/http still holds is to be sent within the limit
 		x.writeBy(time.Time{})
 	}
+	x.s.watch.requests.Leave(&x.now)
+	x.endTrace(complete)
 	x.s.metrics.observe(x)
-	x.s.access.write(x, complete)
+	x.st.access.write(x, complete)
 }
 
 // serve finds out what answers.
-func (x *exchange) serve(d *door) {
+func (x *exchange) serve() {
+	if err := x.malformed(); err != nil {
+		x.fail(err)
+		return
+	}
 	if x.r.Method == http.MethodConnect || x.r.Method == http.MethodTrace {
 		x.fail(fmt.Errorf("%s: %w", x.r.Method, errMethod))
 		return
 	}
-	if x.params != nil && len(d.scripts) > 0 {
-		if err := x.serveNamed(d); err != nil {
-			x.fail(err)
-		}
+	if x.answerAuthority() {
 		return
 	}
-	if err := x.dispatch(); err != nil {
+	var err error
+	port := x.st.httpsPort(x.rules)
+	switch {
+	case port != 0 && !x.client.https:
+		err = x.redirectToHTTPS(port)
+	case x.params != nil && x.rules.front != nil:
+		err = x.serveMounted(x.rules.front)
+	case x.params != nil && len(x.rules.scripts) > 0:
+		err = x.serveNamed(x.rules)
+	default:
+		err = x.dispatch()
+	}
+	if err != nil {
 		x.fail(err)
 	}
 }
@@ -112,24 +145,43 @@ func (x *exchange) dispatch() error {
 	if err != nil {
 		return err
 	}
-	rt, rest, redirect := x.s.routes.find(p)
+	host := x.host()
+	rt, rest, redirect := x.st.routes.find(host, p)
 	if redirect != "" {
 		x.redirect(withQuery((&url.URL{Path: redirect}).EscapedPath(), x.r.URL.RawQuery))
 		return nil
 	}
+	if rt == nil && !x.st.routes.knows(host) {
+		return fmt.Errorf("no route for host %.100q: %w", x.r.Host, errMisdirected)
+	}
 	if rt == nil {
 		return fmt.Errorf("no route for %s: %w", p.Clean(), errNotFound)
 	}
-	x.path, x.route, x.user = p, rt, ""
+	x.path, x.route, x.user, x.authType, x.vars = p, rt, "", "", nil
+	if err := x.limitRate(rt); err != nil {
+		return err
+	}
 	if rt.auth != nil {
-		user, ok := rt.auth.allow(x.r)
-		if !ok {
-			x.challenge(rt.auth)
-			return nil
+		user, ok, err := rt.auth.allow(x.r, x.s.hashers)
+		if errors.Is(err, context.Canceled) {
+			err = cgi.ErrGone
 		}
-		x.user = user
+		if err != nil {
+			return x.refuse(rt, func() error { return err })
+		}
+		if !ok {
+			return x.refuse(rt, func() error { x.challenge(rt.auth); return nil })
+		}
+		x.user, x.authType = user, "Basic"
+	}
+	if rt.authorizer != nil {
+		if answered, err := x.authorize(rt); answered || err != nil {
+			return err
+		}
 	}
 	switch {
+	case rt.redirection != nil:
+		return x.serveRedirect(rt, rest)
 	case rt.CGI != nil && rt.CGI.Program != "":
 		return x.serveProgram(rt, rest)
 	case rt.CGI != nil:

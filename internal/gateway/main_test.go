@@ -409,7 +409,7 @@ func (g *testGateway) logged(n int) []logged {
 	g.t.Helper()
 	var list []logged
 	eventually(g.t, func() bool {
-		g.Server.access.flush()
+		g.state.Load().access.flush()
 		list = nil
 		for l := range strings.Lines(g.access.String()) {
 			var e logged

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,23 +14,36 @@ import (
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/config"
+	"warmcgi/internal/live"
 )
 
 // metrics are the gateway's own figures. Durations are native histograms, with
 // classic buckets for scrapers that can't read those.
 type metrics struct {
-	registry  *prometheus.Registry
-	requests  *prometheus.CounterVec
-	durations *prometheus.HistogramVec
-	errors    *prometheus.CounterVec
-	truncated prometheus.Counter
-	waiting   *prometheus.GaugeVec
-	waited    *prometheus.HistogramVec
-	kills     *prometheus.CounterVec
-	limits    *prometheus.CounterVec
-	exits     *prometheus.CounterVec
-	cpu       *prometheus.CounterVec
-	running   *prometheus.GaugeVec
+	registry    *prometheus.Registry
+	requests    *prometheus.CounterVec
+	durations   *prometheus.HistogramVec
+	errors      *prometheus.CounterVec
+	truncated   prometheus.Counter
+	refused     *prometheus.CounterVec
+	unheard     *prometheus.CounterVec
+	waiting     *prometheus.GaugeVec
+	waited      *prometheus.HistogramVec
+	kills       *prometheus.CounterVec
+	limits      *prometheus.CounterVec
+	exits       *prometheus.CounterVec
+	cpu         *prometheus.CounterVec
+	running     *prometheus.GaugeVec
+	leftOut     *prometheus.CounterVec
+	retried     *prometheus.CounterVec
+	rateLimited *prometheus.CounterVec
+	spans       *prometheus.CounterVec
+	compressed  *prometheus.CounterVec
+
+	authorizations *prometheus.CounterVec
+	acme           *prometheus.CounterVec
+	tlsRefused     *prometheus.CounterVec
+	ownerRefusals  *prometheus.CounterVec
 
 	found sync.Map // metricKey -> *scriptMetrics
 }
@@ -45,6 +59,9 @@ type scriptMetrics struct {
 	cpu      prometheus.Counter
 	exitedOK prometheus.Counter
 	ok       prometheus.Counter // requests with status 200
+
+	pulse  live.Pulse
+	queued atomic.Int64 // requests that wait for a process
 }
 
 func (m *metrics) of(route, script, mode string) *scriptMetrics {
@@ -88,6 +105,11 @@ func newMetrics() *metrics {
 			Name: "warmcgi_truncated_total",
 			Help: "Answers that broke off after their head; the client's connection was aborted.",
 		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warmcgi_fastcgi_door_connections_refused_total",
+			Help: "Connections to a FastCGI door from peers that were not let in, by why (address, tls).",
+		}, []string{"door", "why"}),
+		unheard: newUnheard(),
 		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "warmcgi_queue_depth",
 			Help: "Requests that wait for a process, by route and script.",
@@ -100,8 +122,12 @@ func newMetrics() *metrics {
 		}, []string{"route", "reason"}),
 		limits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "warmcgi_limit_ends_total",
-			Help: "Script processes that a limit of the route has ended, by route and limit (cpu, file_size).",
+			Help: "Script processes that a limit of the route has ended, or not let start, by route and limit (cpu, file_size, script.memory, script.processes).",
 		}, []string{"route", "limit"}),
+		ownerRefusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warmcgi_owner_refusals_total",
+			Help: "Requests whose script was not run as its owner, by route and why (user, group, folder, writable, setuid, outside, file).",
+		}, []string{"route", "why"}),
 		exits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "warmcgi_process_exits_total",
 			Help: "Script processes that have ended, by route and how (ok, status, signal).",
@@ -114,9 +140,34 @@ func newMetrics() *metrics {
 			Name: "warmcgi_processes",
 			Help: "Script processes that run now, by route and script.",
 		}, []string{"route", "script"}),
+		leftOut: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warmcgi_fastcgi_left_out_total",
+			Help: "Times that a FastCGI server was left out, by why (unreachable, failing, unhealthy).",
+		}, []string{"route", "server", "why"}),
+		retried: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warmcgi_fastcgi_retries_total",
+			Help: "Requests that were sent to another FastCGI server, or once more, by why (unreachable, lost, overloaded).",
+		}, []string{"route", "why"}),
+		rateLimited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warmcgi_rate_limited_total",
+			Help: "Requests that were refused because their client asks too often, by route.",
+		}, []string{"route"}),
+		spans: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warmcgi_trace_spans_total",
+			Help: "Spans to be exported that have ended (ended), that the collector has taken (exported), or not (failed). Those that are neither wait, or were too many.",
+		}, []string{"outcome"}),
+		compressed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warmcgi_compression_octets_total",
+			Help: "Octets of answers that were compressed, before (in) and after (out), by coding.",
+		}, []string{"coding", "side"}),
+		authorizations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "warmcgi_authorizations_total",
+			Help: "Requests that a route's authorizer was asked about, by route and outcome (allowed, denied, failed, gone).",
+		}, []string{"route", "outcome"}),
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.errors, m.truncated, m.waiting, m.waited, m.kills, m.limits, m.exits, m.cpu, m.running,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.acme, m.tlsRefused = newACMEMetrics()
+	m.registry.MustRegister(m.acme, m.tlsRefused, m.requests, m.durations, m.errors, m.truncated, m.refused, m.unheard, m.waiting, m.waited, m.kills, m.limits, m.ownerRefusals, m.exits, m.cpu, m.running,
+		m.leftOut, m.retried, m.compressed, m.spans, m.rateLimited, m.authorizations, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -134,7 +185,11 @@ func histogram(name, help string) prometheus.HistogramOpts {
 func (m *metrics) observe(x *exchange) {
 	route := x.route.label()
 	f := m.of(route, x.script, x.mode)
-	f.duration.Observe(time.Since(x.began).Seconds())
+	took := time.Since(x.began)
+	f.duration.Observe(took.Seconds())
+	failed := x.failed()
+	f.pulse.Add(took, failed)
+	x.s.watch.ended(x, took, failed)
 	if x.status == http.StatusOK {
 		f.ok.Inc()
 	} else {
@@ -156,6 +211,9 @@ func (m *metrics) ended(req *cgi.Request, e cgi.Exit) {
 		m.exits.WithLabelValues(req.Route, "status").Inc()
 	default:
 		f.exitedOK.Inc()
+	}
+	for _, limit := range e.Met {
+		m.limits.WithLabelValues(req.Route, limit).Inc()
 	}
 	if e.Limit != "" {
 		m.limits.WithLabelValues(req.Route, e.Limit).Inc()
@@ -183,9 +241,13 @@ func (b countedBackend) RoundTrip(ctx context.Context, req *cgi.Request) (*cgi.R
 // waitingChanged and waitedFor are what the queue reports.
 func (m *metrics) waitingChanged(req *cgi.Request, delta int) {
 	m.waiting.WithLabelValues(req.Route, req.Script.Name).Add(float64(delta))
+	m.ofScript(req).queued.Add(int64(delta))
 }
 
 func (m *metrics) waitedFor(req *cgi.Request, d time.Duration, err error) {
+	if req.Waited != nil {
+		req.Waited(d, err)
+	}
 	if err == nil {
 		m.ofScript(req).ran.Observe(d.Seconds())
 		return

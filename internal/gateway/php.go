@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"strings"
 
+	"warmcgi/internal/runner"
 	"warmcgi/internal/urlpath"
 )
 
@@ -25,7 +27,7 @@ func (x *exchange) servePHP(rt *route, rest urlpath.Path) error {
 		root, listing = rt.Files.Root, rt.Files.Listing
 		index = append(rt.Files.Index[:len(rt.Files.Index):len(rt.Files.Index)], index...)
 	}
-	real, err := filepath.EvalSymlinks(root)
+	real, err := rt.root.Real()
 	if err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func (x *exchange) servePHP(rt *route, rest urlpath.Path) error {
 		return ferr
 	}
 	if f, ferr = urlpath.Walk(real, front, rt.rules); ferr != nil {
-		return fmt.Errorf("front script %s: %w", rt.PHP.Front, ferr)
+		return fmt.Errorf("%w %s: %w", errFront, rt.PHP.Front, ferr)
 	}
 	return p.serve(f)
 }
@@ -73,11 +75,13 @@ func (p phpCall) serve(f urlpath.Found) error {
 	if filepath.Ext(f.File) != phpExt {
 		return p.x.serveFile(p.rt, f)
 	}
-	file, err := filepath.EvalSymlinks(f.File)
-	if err != nil {
-		return err
+	root, file := p.root, f.File
+	if f.Linked {
+		var err error
+		if file, err = filepath.EvalSymlinks(file); err != nil {
+			return err
+		}
 	}
-	root := p.root
 	if p.seen != "" {
 		root, file = p.seen, p.seen+f.Used.String()
 	}
@@ -92,3 +96,23 @@ func (p phpCall) serve(f urlpath.Found) error {
 		},
 	})
 }
+
+// runsPHP reports whether a script is PHP's. With cgi.fix_pathinfo=0, which many have set, PHP
+// runs the file that PATH_TRANSLATED names in place of the script: a picture that anybody
+// may upload, where the path says so. Otherwise it makes that variable itself.
+func (rt *route) runsPHP(sc *scriptCall) bool {
+	switch {
+	case sc.php:
+		return true
+	case rt.FastCGI != nil:
+		return isPHP(rt.FastCGI.Program)
+	case sc.interpreter != "":
+		return isPHP(sc.interpreter)
+	}
+	return isPHP(sc.file) || isPHP(runner.Interpreter(sc.file))
+}
+
+// phpName is what PHP's own programs are called: php-cgi, php8.2-cgi, php-cgi8.2, php-fpm.
+var phpName = regexp.MustCompile(`^php[0-9.]*(-(cgi|fpm)[0-9.]*)?$`)
+
+func isPHP(program string) bool { return phpName.MatchString(filepath.Base(program)) }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"warmcgi/internal/cgi"
 	"warmcgi/internal/config"
@@ -24,18 +25,20 @@ const smallBody = 64 << 10
 
 // serveProgram: all of the route's URLs belong to one program.
 func (x *exchange) serveProgram(rt *route, rest urlpath.Path) error {
-	sc := scriptCall{
-		file: rt.CGI.Program,
-		args: rt.CGI.Args,
-		name: x.nameBefore(rest),
-		info: rest.String(),
-	}
+	sc := rt.programCall()
+	sc.name, sc.info = x.nameBefore(rest), rest.String()
+	return x.serveScript(rt, sc)
+}
+
+// programCall is how the route's one program is run.
+func (rt *route) programCall() scriptCall {
+	sc := scriptCall{file: rt.CGI.Program, args: rt.CGI.Args}
 	if interpreter := rt.Interpreters[filepath.Ext(sc.file)]; interpreter != "" {
 		if info, err := os.Stat(sc.file); err == nil && info.Mode().Perm()&0o111 == 0 {
 			sc.interpret(interpreter)
 		}
 	}
-	return x.serveScript(rt, sc)
+	return sc
 }
 
 // nameBefore is SCRIPT_NAME where rest is PATH_INFO.
@@ -57,7 +60,7 @@ func (x *exchange) serveDir(rt *route, rest urlpath.Path) error {
 
 // serveIn runs a program of a folder, if it is one that may be run.
 func (x *exchange) serveIn(rt *route, f urlpath.Found) error {
-	if !matchesAny(rt.CGI.Only, filepath.Base(f.File)) {
+	if !rt.CGI.Runs(filepath.Base(f.File)) {
 		return fmt.Errorf("%s is not one of `only`: %w", f.File, errNotFound)
 	}
 	return x.serveFound(rt, f)
@@ -65,19 +68,25 @@ func (x *exchange) serveIn(rt *route, f urlpath.Found) error {
 
 // serveFound runs the file that a walk has found.
 func (x *exchange) serveFound(rt *route, f urlpath.Found) error {
-	sc := scriptCall{
-		file: f.File,
-		name: strings.TrimSuffix(x.prefix(rt), "/") + f.Used.String(),
-		info: f.Rest.String(),
+	sc, err := rt.foundCall(f)
+	if err != nil {
+		return err
 	}
+	sc.name, sc.info = strings.TrimSuffix(x.prefix(rt), "/")+f.Used.String(), f.Rest.String()
+	return x.serveScript(rt, sc)
+}
+
+// foundCall is how a file that a walk has found is run, if it may be.
+func (rt *route) foundCall(f urlpath.Found) (scriptCall, error) {
+	sc := scriptCall{file: f.File}
 	if f.Info.Mode().Perm()&0o111 == 0 {
 		interpreter := rt.Interpreters[filepath.Ext(f.File)]
 		if interpreter == "" {
-			return fmt.Errorf("script %s is not executable, and no interpreter is set for %q: %w", f.File, filepath.Ext(f.File), errForbidden)
+			return sc, fmt.Errorf("script %s is not executable, and no interpreter is set for %q: %w", f.File, filepath.Ext(f.File), errForbidden)
 		}
 		sc.interpret(interpreter)
 	}
-	return x.serveScript(rt, sc)
+	return sc, nil
 }
 
 // prefix is the route's path as SCRIPT_NAME has it.
@@ -102,7 +111,8 @@ func (sc *scriptCall) interpret(program string) {
 // serveScript makes HTTP a [cgi.Request], has it answered, and sends the answer:
 // this is the one place.
 func (x *exchange) serveScript(rt *route, sc scriptCall) error {
-	x.script, x.mode = cmp.Or(sc.label, sc.name), string(config.ModeSpawn)
+	x.script, x.mode = labelOf(cmp.Or(sc.label, sc.name)), string(config.ModeSpawn)
+	x.s.watch.requests.Runs(&x.now, x.script)
 	req := &cgi.Request{
 		ID: x.id,
 		Script: cgi.Script{
@@ -125,6 +135,9 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		backend, req.Env, req.Queue, req.Workers, req.Confine = rt.app, rt.ownEnv, rt.app.queue, nil, nil
 		req.Script.NPH, req.Script.Args, x.mode = false, nil, string(cgi.ModeFastCGI)
 	}
+	if err := x.ownRules(rt, req, sc.php); err != nil {
+		return err
+	}
 	if rt.OnDisconnect == config.DisconnectFinish {
 		req.Disconnect = cgi.Finish
 	}
@@ -136,6 +149,17 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		defer spooled.Close()
 	}
 	req.Vars = override(cgi.Vars(x.r, x.meta(rt, sc, req)), append(x.frontVars(rt), sc.extra...))
+	req.Vars = override(req.Vars, x.vars)
+	x.trace.follow(req)
+	if err := x.changeFields(rt, req); err != nil {
+		return err
+	}
+	if backend == cgi.Backend(rt.app) {
+		if err := x.mapParams(rt.params, req); err != nil {
+			return err
+		}
+	}
+	x.st.holdFor(req)
 	ended := make(chan struct{})
 	x.scriptEnded = ended
 	req.AtEnd(func(e cgi.Exit) {
@@ -143,7 +167,7 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 		x.s.logEnd(req, e)
 		close(ended)
 	})
-	res, err := backend.RoundTrip(x.first.Context(), req)
+	res, err := backend.RoundTrip(x.context(), req)
 	if req.Mode != "" {
 		x.mode = string(req.Mode)
 	}
@@ -163,26 +187,44 @@ func (x *exchange) serveScript(rt *route, sc scriptCall) error {
 	return x.send(res)
 }
 
+// labelOf is a script's name where it has to be UTF-8, as labels of metrics and JSON have to:
+// a file's name need not be. Octets that are not are written as in a URL.
+func labelOf(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	var b strings.Builder
+	for len(name) > 0 {
+		r, n := utf8.DecodeRuneInString(name)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, "%%%02X", name[0])
+		} else {
+			b.WriteString(name[:n])
+		}
+		name = name[n:]
+	}
+	return b.String()
+}
+
 // meta is what the meta-variables are made of.
 func (x *exchange) meta(rt *route, sc scriptCall, req *cgi.Request) *cgi.Meta {
 	m := &cgi.Meta{
 		ID:                x.id,
 		ScriptName:        sc.name,
 		PathInfo:          sc.info,
-		ScriptFilename:    sc.file,
-		DocumentRoot:      cmp.Or(rt.docRoot, x.params.Get("DOCUMENT_ROOT")),
-		ServerAdmin:       x.s.config.ServerAdmin,
+		ScriptFilename:    req.Confine.Inside(sc.file),
+		Untranslated:      sc.info != "" && rt.runsPHP(&sc),
+		DocumentRoot:      req.Confine.Inside(cmp.Or(rt.docRoot, x.params.Get("DOCUMENT_ROOT"), rt.ownRoot)),
+		ServerAdmin:       rt.admin,
 		LocalAddr:         x.localAddr(),
 		ServerPort:        x.client.port,
 		RemoteAddr:        x.client.addr,
 		HTTPS:             x.client.https,
 		RequestURI:        x.requestURI(),
 		User:              x.user,
+		AuthType:          x.authType,
 		PassAuthorization: rt.Authorization == config.AuthorizationPass,
 		Length:            -1,
-	}
-	if x.user != "" {
-		m.AuthType = "Basic"
 	}
 	if req.Body != nil || x.r.Header["Content-Length"] != nil {
 		m.Length = req.Length
@@ -230,18 +272,11 @@ func (x *exchange) localAddr() string {
 	return ""
 }
 
-// matchesAny reports whether a name matches one of the patterns; none is all.
-func matchesAny(patterns []string, name string) bool {
-	for _, p := range patterns {
-		if ok, _ := path.Match(p, name); ok {
-			return true
-		}
-	}
-	return len(patterns) == 0
-}
-
 // logEnd logs how a script ended, where it did not end well.
 func (s *Server) logEnd(req *cgi.Request, e cgi.Exit) {
+	for _, limit := range e.Met {
+		s.log.Warn("the processes of a script have met a limit", "id", req.ID, "script", req.Script.Name, "limit", req.Confine.Describe(limit))
+	}
 	if !e.Started || e.Signal == "" && e.Code <= 0 {
 		return
 	}
@@ -250,8 +285,8 @@ func (s *Server) logEnd(req *cgi.Request, e cgi.Exit) {
 		mode = cgi.ModeSpawn
 	}
 	log := s.log.With("id", req.ID, "script", req.Script.Name, "mode", mode)
-	if req.Confine.Limited() && e.Killed == "" { // what a script that ran out of something does is not to be foreseen
-		log = log.With("limits", req.Confine.Limits.String())
+	if words := req.Confine.Words(); words != "" && e.Killed == "" { // what a script that ran out of something does is not to be foreseen
+		log = log.With("limits", words)
 	}
 	how := slog.Int("status", e.Code)
 	if e.Signal != "" {

@@ -55,7 +55,7 @@ func (x *exchange) sendFile(rt *route, res *cgi.Response) (done bool, err error)
 				x.r.Method = http.MethodGet          // a POST may be answered with a file
 			}
 			mode := x.mode
-			err := x.sendStatic(file, info)
+			err := x.sendStatic(dir, file, urlpath.Rules{})
 			x.mode = mode
 			return err == nil, err
 		}

@@ -5,18 +5,25 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
-	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/cgroup"
 	"warmcgi/internal/config"
+	"warmcgi/internal/fcgi"
 	"warmcgi/internal/pool"
 )
 
@@ -24,6 +31,8 @@ import (
 type Options struct {
 	// Log is the gateway's own log; nil is [slog.Default].
 	Log *slog.Logger
+	// Level is that of Log, where it can be changed.
+	Level *slog.LevelVar
 	// Stderr gets what scripts write to their standard error, line by line; nil logs it.
 	Stderr func(req *cgi.Request, line string)
 	// AccessLog, when not nil, gets the access log in place of what the configuration
@@ -32,137 +41,194 @@ type Options struct {
 	// Shim is the command that becomes a script's warm parent, or a script with limits;
 	// without it every script is spawned, and those with limits can't be.
 	Shim []string
+	// Sockets are listening already, for doors at their addresses. What no door has is
+	// closed by [Server.TakeOver], or kept for a reload if systemd has passed it.
+	Sockets Sockets
 }
 
-// A Server serves one configuration. It guarantees that
+// A Server serves one configuration, until Reload gives it another. It guarantees that
 //
 //   - Shutdown lets requests end, and when it returns no script runs any more;
 //   - an answer that broke off never looks complete to its client;
-//   - whatever is refused is refused with a status, a log line and a counter.
+//   - whatever is refused is refused with a status, a log line and a counter;
+//   - a reload loses no request, and has taken place as a whole or not at all.
 type Server struct {
-	config  *config.Config
+	o       Options
 	log     *slog.Logger
-	trusted config.Prefixes
-	routes  routeTable
+	state   atomic.Pointer[state] // the current one; Reload stores it
 	spawn   *cgi.Spawn
+	groups  *cgroup.Tree
 	pools   *pool.Set // nil: every script is spawned
 	backend cgi.Backend
+	queue   *cgi.Queue // in front of backend
 	metrics *metrics
-	access  *accessLog
+	watch   *watch
+	control control
+	behind  fcgi.Applications // what routes lead to
+	places  *places
 	ids     *ids
-	doors   []*door
 	admin   *door
 
-	stall time.Duration // how long a client may take nothing of an answer
+	challengeTLS *tls.Config // of an authority that asks, by tls-alpn-01
+	pending      *seldom     // what is said of certificates that are not there yet
 
-	busy     sync.WaitGroup // requests under way
-	stopping chan struct{}  // closed when Shutdown begins
+	stall    time.Duration // how long a client may take nothing of an answer
+	hashers  *hashers
+	headTime time.Duration // how long it may take for the head of a request, or a TLS handshake
+
+	busy     atomic.Int64  // requests under way
+	stopping chan struct{} // closed when Shutdown begins
 	stopOnce sync.Once
+	failed   chan error     // the first door that failed
+	running  sync.WaitGroup // goroutines of the doors
+
+	life    context.Context // ends when Shutdown has waited long enough
+	endLife context.CancelFunc
+	leavers sync.WaitGroup // goroutines that close what a reload has left over
+
+	// turn holds a token while nobody changes doors or state: a reload, what it has left over, an upgrade, and Shutdown,
+	// which keeps it.
+	turn  chan struct{}
+	spare Sockets // nobody's; of whoever has the turn
+
+	mu       sync.Mutex      // guards what follows; never held over a wait
+	doors    []*door         // in the order of the configuration; set by whoever has the turn
+	closing  map[*door]bool  // those that the configuration does not have any more
+	leaving  map[*state]bool // those before the current one that are still used
+	users    map[*served]int // how many states have an application; all of them are here
+	serving  bool            // Serve was called
+	returned []returned      // sockets for spare, of doors that have closed
+	reloads  ReloadStatus
 }
 
 // New opens the doors of a configuration, but does not let anybody in yet: see
 // [Server.Serve].
 func New(c *config.Config, o Options) (*Server, error) {
-	s := &Server{config: c, log: o.Log, trusted: c.TrustedProxies, metrics: newMetrics(), ids: newIDs(), stall: writeStall, stopping: make(chan struct{})}
+	s := &Server{
+		o: o, log: o.Log, metrics: newMetrics(), watch: newWatch(c.Admin.ShowQueries), control: control{level: o.Level}, ids: newIDs(), stall: writeStall, headTime: headerTimeout, hashers: newHashers(o.Log), stopping: make(chan struct{}),
+		failed: make(chan error, 1), turn: make(chan struct{}, 1),
+		closing: map[*door]bool{}, leaving: map[*state]bool{}, users: map[*served]int{},
+	}
+	s.challengeTLS, s.pending = s.newChallengeTLS(), newSeldom(time.Minute)
+	s.life, s.endLife = context.WithCancel(context.Background())
 	if s.log == nil {
 		s.log = slog.Default()
 	}
+	if s.o.Stderr == nil {
+		s.o.Stderr = cgi.LogStderr(s.log)
+	}
+	s.o.Stderr = s.watch.stderr(s.o.Stderr)
+	s.groups = cgroup.New()
 	var err error
-	if s.routes, err = newRouteTable(c); err != nil {
+	if s.spawn, err = cgi.NewSpawn(cgi.SpawnConfig{Log: s.log, Stderr: s.o.Stderr, Shim: o.Shim, Groups: s.groups}); err != nil {
 		return nil, err
-	}
-	if s.spawn, err = cgi.NewSpawn(cgi.SpawnConfig{Log: s.log, Stderr: o.Stderr, Shim: o.Shim}); err != nil {
-		return nil, err
-	}
-	limit := int64(c.MaxProcesses)
-	if limit == 0 {
-		limit = defaultProcesses()
 	}
 	var runs cgi.Backend = s.spawn
 	if len(o.Shim) > 0 {
 		s.pools, err = pool.New(pool.Config{
-			Spawn: s.spawn, Shim: o.Shim, Memory: int64(c.WarmMemory), Processors: runtime.NumCPU(),
-			Log: s.log, Stderr: o.Stderr, Registerer: s.metrics.registry,
+			Spawn: s.spawn, Shim: o.Shim, Memory: int64(c.WarmMemory), Processors: processors(),
+			Log: s.log, Stderr: s.o.Stderr, Registerer: s.metrics.registry, Groups: s.groups,
 		})
 		if err != nil {
 			return nil, err
 		}
 		runs = s.pools
 	}
-	s.backend = cgi.NewQueue(s.metrics.counted(runs), cgi.QueueConfig{
-		MaxRunning: limit,
-		Waiting:    s.metrics.waitingChanged,
-		Waited:     s.metrics.waitedFor,
+	s.places = newPlaces(maxProcesses(c))
+	s.queue = cgi.NewQueue(s.places.timed(s.metrics.counted(traced(trace.SpanKindInternal, runs))), cgi.QueueConfig{
+		MaxRunning: maxProcesses(c), Processors: processors(),
+		Waiting: s.metrics.waitingChanged,
+		Waited:  s.metrics.waitedFor,
 	})
-	if o.AccessLog != nil {
-		s.access = newAccessLogTo(o.AccessLog, c.Log.Access.Format)
-	} else if s.access, err = newAccessLog(c.Log.Access); err != nil {
+	s.backend = s.queue
+	s.metrics.registry.MustRegister(applicationMetrics{s.applications}, frontMetrics{s.openDoors}, reloadMetrics{s}, s.places, certificateMetrics{s.certificates, s.acmeCertificates})
+	if err := s.begin(c); err != nil {
+		if s.pools != nil {
+			s.pools.Close(context.Background()) // nothing was started yet
+		}
+		s.groups.Close()
 		return nil, err
 	}
-	err = s.open()
-	if err == nil { // last, as it starts programs
-		err = s.newApplications(o.Stderr)
-	}
-	if err != nil {
-		s.closeDoors()
-		s.access.close()
-		return nil, err
-	}
+	s.turn <- struct{}{}
 	return s, nil
 }
 
-// open listens at every door.
-func (s *Server) open() error {
-	inherited, err := inheritedSockets()
-	if err != nil {
+// maxProcesses is max_processes, or what the machine has room for.
+func maxProcesses(c *config.Config) int64 {
+	if c.MaxProcesses == 0 {
+		return defaultProcesses()
+	}
+	return int64(c.MaxProcesses)
+}
+
+// begin makes the first state.
+func (s *Server) begin(c *config.Config) (err error) {
+	if s.spare, err = inheritedSockets(); err != nil {
 		return err
 	}
-	for i := range s.config.Listen {
-		d, err := s.openDoor(&s.config.Listen[i], inherited)
-		if err != nil {
-			return err
+	s.spare.add(s.o.Sockets)
+	b := s.newBuild(c, nil)
+	if err = b.all(); err == nil && !c.Admin.IsZero() {
+		s.admin, err = s.openAdmin(&c.Admin, s.spare)
+	}
+	if err == nil { // last, as it starts programs
+		err = b.applications()
+	}
+	if err != nil {
+		b.undo()
+		s.spare.close()
+		if s.admin != nil {
+			s.admin.close()
 		}
-		s.doors = append(s.doors, d)
+		return err
 	}
-	if !s.config.Admin.IsZero() {
-		s.admin, err = s.openAdmin(inherited)
-	}
-	return err
+	s.state.Store(b.st)
+	s.doors = b.doors
+	s.reloads.Since = b.st.since
+	return nil
 }
 
 // Serve lets requests in, until Shutdown or until a door fails.
 func (s *Server) Serve() error {
-	all := s.allDoors()
-	failed := make(chan error, len(all))
-	for _, d := range all {
-		go func() { // ends with the door
-			err := d.serve()
-			if errors.Is(err, http.ErrServerClosed) || s.isStopping() {
-				err = nil
-			} else if err != nil {
-				err = fmt.Errorf("door %s: %w", d, err)
-			}
-			failed <- err
-		}()
+	s.mu.Lock()
+	s.serving = true
+	for _, d := range s.allDoorsLocked() {
+		s.let(d)
 	}
+	startACME(s.state.Load())
+	s.mu.Unlock()
 	var first error
-	for range all {
-		if err := <-failed; err != nil && first == nil {
-			first = err
-			s.stop()
-			for _, d := range all {
-				d.close()
-			}
+	select {
+	case first = <-s.failed:
+		s.stop()
+		for _, d := range s.allDoors() {
+			d.close()
 		}
+	case <-s.stopping:
 	}
+	s.running.Wait()
 	return first
+}
+
+// let lets requests in at a door. The caller must hold s.mu.
+func (s *Server) let(d *door) {
+	s.running.Go(func() { // ends with the door
+		err := d.run(d.listener)
+		if err == nil || errors.Is(err, http.ErrServerClosed) || d.isClosing() || s.isStopping() {
+			return
+		}
+		select {
+		case s.failed <- fmt.Errorf("door %s: %w", d, err):
+		default: // another one has failed before
+		}
+	})
 }
 
 // Addrs are where the doors listen, in the order of the configuration, as URLs or
 // addresses that a person can use.
 func (s *Server) Addrs() []string {
 	var a []string
-	for _, d := range s.doors {
+	for _, d := range s.openDoors() {
 		a = append(a, d.String())
 	}
 	return a
@@ -171,7 +237,7 @@ func (s *Server) Addrs() []string {
 // Listeners are the addresses of the doors, in the order of the configuration.
 func (s *Server) Listeners() []net.Addr {
 	var a []net.Addr
-	for _, d := range s.doors {
+	for _, d := range s.openDoors() {
 		a = append(a, d.listener.Addr())
 	}
 	return a
@@ -185,10 +251,21 @@ func (s *Server) AdminAddr() net.Addr {
 	return s.admin.listener.Addr()
 }
 
+// AdminURL is where a person finds the admin door: its URL, or unix:/path; "" is that there is none.
+func (s *Server) AdminURL() string {
+	switch {
+	case s.admin == nil:
+		return ""
+	case s.admin.unix:
+		return "unix:" + s.admin.listener.Addr().String()
+	}
+	return s.admin.String()
+}
+
 // Owns reports whether a process is a script that the server waits for itself.
 func (s *Server) Owns(pid int) bool {
-	for _, rt := range s.routes {
-		if rt.app != nil && rt.app.program != nil && rt.app.program.Owns(pid) {
+	for _, a := range s.served() {
+		if a.program != nil && a.program.Owns(pid) {
 			return true
 		}
 	}
@@ -196,23 +273,48 @@ func (s *Server) Owns(pid int) bool {
 }
 
 // ReopenLogs is for log rotation.
-func (s *Server) ReopenLogs() error { return s.access.reopen() }
+func (s *Server) ReopenLogs() error {
+	st := s.hold()
+	defer st.release()
+	return st.access.reopen()
+}
 
 // Shutdown closes the doors, waits for the requests that are under way until ctx
 // ends, then ends what is left of them.
-func (s *Server) Shutdown(ctx context.Context) error {
+func (s *Server) Shutdown(ctx context.Context) error { return s.end(ctx, ending{}) }
+
+// Leave is Shutdown where another process has the doors' sockets now: nobody has to be
+// sent away. A client with an idle connection may send one more request on it, for as long as lastRequest,
+// and is told by its answer that the connection ends.
+func (s *Server) Leave(ctx context.Context) error {
+	for _, d := range s.allDoors() {
+		d.disown()
+	}
+	if s.admin != nil { // who asks from now on is to ask the other one
+		s.admin.gone.Store(true)
+		s.admin.listener.Close()
+	}
+	return s.end(ctx, ending{shared: true, linger: lastRequest})
+}
+
+func (s *Server) end(ctx context.Context, how ending) error {
 	s.stop()
+	<-s.turn // a reload gives up when the server stops
+	defer s.endLife()
+	stopACME(s.state.Load()) // another process may wait to do that work
 	var wg sync.WaitGroup
-	for _, d := range s.doors {
+	for _, d := range s.openDoors() {
 		wg.Go(func() {
-			if d.shutdown(ctx) != nil {
+			if d.stop(ctx, how) != nil {
 				d.close()
 			}
 			d.listener.Close() // of a door that nobody was let in at
 		})
 	}
 	wg.Wait()
-	s.waitBusy(ctx) // those whose connection is not net/http's any more
+	s.waitBusy(ctx) // those whose connection is not net/http's any more, and those of doors that close
+	s.endLife()
+	s.leavers.Wait()
 	// Whoever is left behind a closed door gets the grace of its route, and its group
 	// a SIGKILL after that.
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.longestGrace()+5*time.Second)
@@ -225,25 +327,39 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	pools.Go(func() { s.closeApplications(grace) })
 	err := s.spawn.Close(grace)
 	pools.Wait()
-	err = errors.Join(err, perr)
+	err = errors.Join(err, perr, s.groups.Close())
 	s.waitBusy(grace)
-	if s.admin != nil {
+	if s.admin != nil { // who has asked for an upgrade is told of it
+		last, cancel := context.WithTimeout(grace, lastAnswer)
+		s.admin.stop(last, ending{})
+		cancel()
 		s.admin.close()
 	}
-	s.access.close()
+	s.closeLogs()
+	s.closeTracers(grace)
+	closeACME(grace, s.state.Load().acme)
+	s.takeBack()
+	s.spare.close()
 	return err
 }
 
-// waitBusy waits for handlers whose connection was taken from net/http's hands.
+// lastAnswer is how long the admin door may take for the answers that it gives.
+const lastAnswer = time.Second
+
+// busyLook is how often waitBusy looks.
+const busyLook = 5 * time.Millisecond
+
+// waitBusy waits for handlers whose connection was taken from net/http's hands. A sync.WaitGroup would not do: where ctx
+// has ended, others may still come in.
 func (s *Server) waitBusy(ctx context.Context) {
-	done := make(chan struct{})
-	go func() { // ends with the last request
-		s.busy.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
+	t := time.NewTicker(busyLook)
+	defer t.Stop()
+	for s.busy.Load() > 0 {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -259,22 +375,38 @@ func (s *Server) isStopping() bool {
 }
 
 func (s *Server) longestGrace() time.Duration {
-	longest := time.Duration(s.config.Defaults.Timeout.Grace)
-	for _, rt := range s.routes {
-		longest = max(longest, rt.timeouts.Grace)
+	var longest time.Duration
+	for _, st := range s.states() {
+		longest = max(longest, time.Duration(st.config.Defaults.Timeout.Grace))
+		for _, rt := range st.routes {
+			longest = max(longest, rt.timeouts.Grace)
+		}
 	}
 	return longest
 }
 
-func (s *Server) allDoors() []*door {
-	if s.admin == nil {
-		return s.doors
-	}
-	return append(s.doors[:len(s.doors):len(s.doors)], s.admin)
+// openDoors are those of the configuration.
+func (s *Server) openDoors() []*door {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.doors)
 }
 
-func (s *Server) closeDoors() {
-	for _, d := range s.allDoors() {
-		d.close()
+// allDoors are all that are not closed yet, with the admin door.
+func (s *Server) allDoors() []*door {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.allDoorsLocked()
+}
+
+func (s *Server) allDoorsLocked() []*door {
+	all := s.doorsLocked()
+	if s.admin != nil {
+		all = append(all, s.admin)
 	}
+	return all
+}
+
+func (s *Server) doorsLocked() []*door {
+	return slices.AppendSeq(slices.Clone(s.doors), maps.Keys(s.closing))
 }

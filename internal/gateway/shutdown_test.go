@@ -1,15 +1,21 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // shutdownWithin begins a shutdown that waits for requests so long.
@@ -152,4 +158,102 @@ func TestAGatewayThatNeverServedCanBeShutDown(t *testing.T) {
 	_, err = net.Dial("tcp", addr)
 	assert.Error(t, err, "the door is closed")
 	assert.NoError(t, g.Serve(), "and stays so")
+}
+
+func TestShutdownSaysOnHTTP2WhichRequestWasTheLast(t *testing.T) {
+	s := newSite(t)
+	s.script("cgi-bin/p", "touch up", "await go", helloWorld)
+	g := s.serve(scripts)
+	c := g.dial()
+	c.send(http2.ClientPreface)
+	f := http2.NewFramer(c, c)
+	require.NoError(t, f.WriteSettings())
+	var head bytes.Buffer
+	enc := hpack.NewEncoder(&head)
+	for _, h := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/cgi-bin/p"}} {
+		require.NoError(t, enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}))
+	}
+	require.NoError(t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndStream: true, EndHeaders: true}))
+	s.started("cgi-bin/up")
+	down := g.shutdownWithin(patience)
+	var body, order string
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			assert.ErrorIs(t, err, io.EOF)
+			break
+		}
+		switch frame := frame.(type) {
+		case *http2.GoAwayFrame:
+			if order == "" {
+				s.touch("cgi-bin/go")
+			}
+			order += "goodbye "
+			assert.Equal(t, http2.ErrCodeNo, frame.ErrCode)
+		case *http2.DataFrame:
+			body += string(frame.Data())
+			if frame.StreamEnded() {
+				order += "answer "
+			}
+		}
+	}
+	assert.Equal(t, "hello, world\n", body)
+	assert.True(t, strings.HasPrefix(order, "goodbye "), order)
+	assert.Contains(t, order, "answer")
+	assert.NoError(t, <-down)
+	assert.NoError(t, <-g.served)
+}
+
+func TestLeavingClientsMayAskOnceMore(t *testing.T) {
+	s := newSite(t)
+	s.script("cgi-bin/p", helloWorld)
+	s.script("cgi-bin/slow", hello+"part", "touch up", "await go", "out , and rest")
+	s.certificate("localhost")
+	g := s.serve(scripts + "listen: [{http: 'unix:s'}, {https: 127.0.0.1:0, tls: {cert: cert.pem, key: key.pem}}]\n")
+	const ask = "GET /cgi-bin/p HTTP/1.1\r\nHost: x\r\n\r\n"
+	plain, secret, silent := g.dial(), g.dialSecond(), g.dial()
+	for _, c := range []*rawClient{plain, secret, silent} {
+		assert.Equal(t, 200, c.send(ask).answer("GET").StatusCode)
+	}
+	streams := g.dial().send("GET /cgi-bin/slow HTTP/1.1\r\nHost: x\r\n\r\n")
+	s.started("cgi-bin/up")
+	two := g.clientOf("HTTP/2.0")
+	r, err := newURLRequest("https://" + g.Listeners()[1].String() + "/cgi-bin/p")
+	require.NoError(t, err)
+	assert.Equal(t, 200, doWith(t, two, r).StatusCode)
+
+	sockets, err := g.Sockets() // another process has them
+	require.NoError(t, err)
+	require.Len(t, sockets, 3, "with the admin door's")
+	other, err := ListenerOf(sockets[0].Descriptor)
+	require.NoError(t, err)
+	defer other.Close()
+	for _, k := range sockets[1:] {
+		syscall.Close(k.Descriptor)
+	}
+	g.stopped = true
+	down := make(chan error, 1)
+	go func() { // ends with Leave
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		down <- g.Leave(ctx)
+	}()
+	for _, c := range []*rawClient{plain, secret} {
+		eventually(t, g.isStopping, "it leaves")
+		eventually(t, func() bool { return g.openDoors()[0].isDraining() && g.openDoors()[1].isDraining() }, "the doors drain")
+		a := c.send(ask).answer("GET")
+		assert.Equal(t, 200, a.StatusCode)
+		assert.True(t, a.Close, "Connection: close")
+		c.ended()
+	}
+	assert.Equal(t, 200, doWith(t, two, r).StatusCode)
+	silent.ended() // it had its time
+	s.touch("cgi-bin/go")
+	assert.Equal(t, "part, and rest", streams.answer("GET").body)
+	assert.NoError(t, <-down)
+	assert.NoError(t, <-g.served)
+	assert.True(t, exists(s.path("s")), "the socket's file is the other's")
+	late, err := net.Dial("unix", s.path("s"))
+	require.NoError(t, err, "and so are those who come now")
+	late.Close()
 }

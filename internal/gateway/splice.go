@@ -39,7 +39,7 @@ func (s *spliceBody) Read(b []byte) (int, error) {
 }
 
 func (s *spliceBody) spliceTo(c *conn) (int64, error) {
-	n, err := s.k.Splice(c.raw, func() { c.SetWriteDeadline(time.Now().Add(c.stall)) })
+	n, err := s.k.Splice(c.out.Raw(), func() { c.SetWriteDeadline(time.Now().Add(c.stall)) })
 	c.SetWriteDeadline(time.Time{})
 	if err != nil && err != io.EOF {
 		err = scriptError{err}

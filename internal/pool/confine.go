@@ -50,6 +50,12 @@ func (p *Pool) listen(dir string) (*os.File, error) {
 	if err := errors.Join(os.Chmod(p.set.dir.Path, 0o711), os.Chmod(dir, 0o711)); err != nil {
 		return nil, err
 	}
+	if p.confine.Sandboxed() { // there may be no other place where it can write
+		own := filepath.Join(dir, "own")
+		if err := errors.Join(os.Mkdir(own, 0o700), os.Chown(own, int(u.UID), int(u.GID))); err != nil {
+			return nil, err
+		}
+	}
 	return listen(path, func() error {
 		return errors.Join(os.Chmod(path, 0o600), os.Chown(path, int(u.UID), -1))
 	})

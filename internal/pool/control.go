@@ -39,6 +39,7 @@ func (g *generation) run() {
 	g.in.Close()
 	g.out.Close()
 	os.RemoveAll(g.dir)
+	g.group.Release()
 	close(g.left)
 }
 
@@ -61,6 +62,7 @@ func (g *generation) read() error {
 	case l.verb != "hello" || l.word(0) != "1" || l.word(1) != g.cookie:
 		return fmt.Errorf("it began with %q and not with version 1 and the cookie", clip(l.verb+" "+strings.Join(l.words, " ")))
 	default:
+		g.greets()
 		g.p.runs(clip(l.word(2) + " " + l.word(3)))
 	}
 	for err == nil {

@@ -15,7 +15,7 @@ import (
 // while one is forked.
 func (p *Pool) target(now time.Time) int {
 	n := int(math.Ceil(2 * p.arrivals.at(now) * p.forkTime.d.Seconds()))
-	return min(max(n, p.settings.Spare), p.settings.Max)
+	return min(max(n, p.spare()), p.max())
 }
 
 // refill orders the workers that are wanted. The caller must hold p.mu.
@@ -30,9 +30,9 @@ func (p *Pool) refill(g *generation) {
 	if g.reuses() {
 		// A busy worker comes back; more than the machine has processors for are only
 		// forked when a request has stalled, see acquire.
-		want = min(want, max(p.settings.Spare, p.set.c.Processors+1)-g.busy)
+		want = min(want, max(p.spare(), p.set.c.Processors+1)-g.busy)
 	}
-	n := min(want-have, p.settings.Max+p.settings.Spare-total)
+	n := min(want-have, p.max()+p.spare()-total)
 	p.orderLocked(g, n, now)
 }
 
@@ -150,7 +150,7 @@ func (p *Pool) stalled(g *generation) {
 	if (long || p.stalls >= maxStalls) && p.mayGrowLocked(g) {
 		more := 1
 		if wait {
-			more = max(1, min(n, p.waiters.Len(), p.settings.Max-g.busy-g.idle))
+			more = max(1, min(n, p.waiters.Len(), p.max()-g.busy-g.idle))
 		}
 		p.stalls = 0
 		p.orderLocked(g, more, now)
@@ -160,7 +160,7 @@ func (p *Pool) stalled(g *generation) {
 // mayGrowLocked reports whether one more reused worker may be forked. The caller must
 // hold p.mu.
 func (p *Pool) mayGrowLocked(g *generation) bool {
-	return g.reuses() && !g.retired && p.gen == g && len(g.pending) == 0 && g.busy+g.idle < p.settings.Max
+	return g.reuses() && !g.retired && p.gen == g && len(g.pending) == 0 && g.busy+g.idle < p.max()
 }
 
 // giveUp takes a waiter back.

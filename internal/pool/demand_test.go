@@ -44,8 +44,10 @@ else { my $n = 0; $n += $_ for 1 .. $ENV{QUERY_STRING} }
 	w, file := settings(cgi.ModeReuse), s.write("a.pl", text)
 	w.Max = 12
 	s.until(cgi.ModeReuse, w, file, "QUERY_STRING=1")
-	assert.LessOrEqual(t, s.load(w, file, "300000", 12, time.Second), 5, "they compute: more would only take turns")
-	assert.Greater(t, s.load(w, file, "wait", 12, time.Second), 8, "they wait: more answer more")
+	compute := s.load(w, file, "300000", 12, time.Second) // what else the machine does looks like waiting, a little
+	wait := s.load(w, file, "wait", 12, time.Second)
+	assert.Greater(t, wait, 8, "they wait: more answer more")
+	assert.Less(t, compute, wait-2, "they compute: more would only take turns")
 }
 
 func TestAFewLongRequestsDoNotKeepShortOnesWaiting(t *testing.T) {

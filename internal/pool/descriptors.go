@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"warmcgi/internal/monotonic"
 )
 
 // What a warm script takes of the gateway's open files: the control socket, the listener and
@@ -21,7 +23,7 @@ type descriptors struct {
 	most    int64
 	taken   atomic.Int64
 	refused atomic.Bool  // a script, since fit has looked
-	told    atomic.Int64 // when that was logged, in Unix seconds
+	told    atomic.Int64 // when that was logged, a [monotonic.Instant]; 0: never
 }
 
 // halfOfTheLimit is what warm scripts may take.
@@ -33,29 +35,29 @@ func halfOfTheLimit() int64 {
 	return int64(l.Cur / 2)
 }
 
-// descriptorsOf is what a generation of the script takes.
+// descriptors is what a generation of the script takes. The caller must hold p.mu.
 func (p *Pool) descriptors() int64 {
-	return parentDescriptors + workerDescriptors*int64(p.settings.Spare+1)
+	return parentDescriptors + workerDescriptors*int64(p.spare()+1)
 }
 
 // takeDescriptors reserves them for a generation. One that takes the place of another always
 // gets them, as the other gives them back.
-func (p *Pool) takeDescriptors() bool {
+func (p *Pool) takeDescriptors(n int64) bool {
 	d := &p.set.descriptors
-	if d.taken.Add(p.descriptors()) <= d.most || p.gen != nil {
+	if d.taken.Add(n) <= d.most || p.gen != nil {
 		return true
 	}
-	d.taken.Add(-p.descriptors())
+	d.taken.Add(-n)
 	d.refused.Store(true)
 	p.state, p.why = Cold, fmt.Sprintf("other warm scripts have the %d open files that are for them, half of the gateway's limit (ulimit -n, LimitNOFILE= in systemd)", d.most)
-	if now := time.Now().Unix(); now-d.told.Load() >= 60 {
+	if now, told := monotonic.Now(), d.told.Load(); told == 0 || now-told >= int64(time.Minute) {
 		d.told.Store(now)
 		p.set.c.Log.Warn("script stays in mode spawn", "script", p.script.Name, "why", p.why)
 	}
 	return false
 }
 
-func (p *Pool) giveDescriptors() { p.set.descriptors.taken.Add(-p.descriptors()) }
+func (p *Pool) giveDescriptors(n int64) { p.set.descriptors.taken.Add(-n) }
 
 // restTime is how long a script may go unasked before another gets its descriptors.
 const restTime = time.Minute

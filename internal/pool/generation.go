@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/cgroup"
 )
 
 // A generation is one warm parent of a script, and the workers that it has forked. When
@@ -27,10 +28,12 @@ type generation struct {
 	log     *cgi.Stderr
 	in, out *os.File // our ends of the warm parent's descriptors 0 and 1, while it loads
 	files   *files
+	group   *cgroup.Group // that its processes are in, or nil
 
 	// mu sync.Mutex is p.mu
 
 	unsafe   string // why it may not be forked from, as far as it has said so
+	greeted  bool   // the runner runs; before that it is the shim that does
 	isReady  bool
 	readyAt  time.Time
 	retired  bool // no request is given to it any more

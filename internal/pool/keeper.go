@@ -16,7 +16,7 @@ func (s *Set) keep() {
 		case <-s.stop:
 			return
 		case now := <-t.C:
-			for _, p := range s.all() {
+			for _, p := range s.living() {
 				p.tend(now)
 				if n%10 == 0 {
 					p.weigh()
@@ -56,6 +56,7 @@ func (p *Pool) tend(now time.Time) {
 	}
 	if g := p.gen; g != nil {
 		p.renew(g)
+		p.renewAsked(g)
 		p.trim(g, now)
 		p.refill(g)
 	}
@@ -133,7 +134,8 @@ func (p *Pool) memory() (sum int64) {
 // fit lets the scripts go cold that were not asked for the longest, while all together
 // use more memory than they may.
 func (s *Set) fit() {
-	if s.c.Memory <= 0 {
+	most := s.memory.Load()
+	if most <= 0 {
 		return
 	}
 	var sum int64
@@ -141,7 +143,7 @@ func (s *Set) fit() {
 	for _, p := range all {
 		sum += p.memory()
 	}
-	for sum > s.c.Memory {
+	for sum > most {
 		oldest := leastRecent(all)
 		if oldest == nil {
 			return
@@ -177,7 +179,9 @@ func (s *Set) drop(now time.Time) {
 		if len(p.generations()) == 0 && p.waiters.Len() == 0 && now.Sub(p.lastUse) > time.Hour {
 			p.closed = true // for a request that has just found it
 			delete(s.pools, k)
+			s.noteLocked(p)
 		}
 		p.mu.Unlock()
 	}
+	s.forgetLeft()
 }

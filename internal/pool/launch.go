@@ -39,7 +39,11 @@ func (p *Pool) newGeneration(mode cgi.Mode, hints map[string]string) (*generatio
 		os.RemoveAll(g.dir)
 		return nil, err
 	}
-	if err := g.exec(); err != nil {
+	if g.group, err = p.set.c.Groups.Use(p.confine, p.script.File); err == nil {
+		err = g.exec()
+	}
+	if err != nil {
+		g.group.Release()
 		g.ln.Close()
 		os.RemoveAll(g.dir)
 		return nil, err
@@ -97,6 +101,7 @@ func (g *generation) exec() (err error) {
 	cmd.ExtraFiles = []*os.File{control}
 	cmd.Env = []string{} // that of the script comes with the order
 	cmd.SysProcAttr = shimAttr()
+	g.group.Begin(cmd.SysProcAttr)
 	if err := cmd.Start(); err != nil {
 		g.log.Close()
 		return fmt.Errorf("shim: %w", err)

@@ -40,18 +40,26 @@ func TestMain(m *testing.M) {
 // site is a set of pools, and what it has logged.
 type site struct {
 	*Set
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	log   *lockedBuffer
 	clock int
 }
 
-// newSite makes a set whose end is checked: no process, descriptor or goroutine is left.
-func newSite(t *testing.T, set func(*Config)) *site {
+// newSite makes a set whose end is checked.
+func newSite(t testing.TB, set func(*Config)) *site {
+	t.Helper()
+	s, end := openedSite(t, set)
+	t.Cleanup(end)
+	return s
+}
+
+// openedSite makes a set, and what ends it and checks that no process, descriptor or goroutine is left.
+func openedSite(t testing.TB, set func(*Config)) (s *site, end func()) {
 	t.Helper()
 	before := openDescriptors(t)
 	leaks := goleak.IgnoreCurrent()
-	s := &site{t: t, dir: t.TempDir(), log: &lockedBuffer{}}
+	s = &site{t: t, dir: t.TempDir(), log: &lockedBuffer{}}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	spawn, err := cgi.NewSpawn(cgi.SpawnConfig{Log: log})
 	require.NoError(t, err)
@@ -61,7 +69,7 @@ func newSite(t *testing.T, set func(*Config)) *site {
 	}
 	s.Set, err = New(c)
 	require.NoError(t, err)
-	t.Cleanup(func() {
+	return s, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		assert.NoError(t, s.Close(ctx))
@@ -72,8 +80,7 @@ func newSite(t *testing.T, set func(*Config)) *site {
 		s.eventually("children are left", func() bool { return len(children(t)) == 0 })
 		s.eventually("descriptors are left", func() bool { return openDescriptors(t) <= before })
 		goleak.VerifyNone(t, leaks)
-	})
-	return s
+	}
 }
 
 // write writes a file; each change of it has a time of its own.
@@ -119,11 +126,13 @@ type answer struct {
 }
 
 // do has a request answered, and waits for its end.
-func (s *site) do(ctx context.Context, req *cgi.Request) answer {
+func (s *site) do(ctx context.Context, req *cgi.Request) answer { return s.doBy(ctx, s, req) }
+
+func (s *site) doBy(ctx context.Context, by cgi.Backend, req *cgi.Request) answer {
 	ended := make(chan cgi.Exit, 1)
 	req.AtEnd(func(e cgi.Exit) { ended <- e })
 	var a answer
-	res, err := s.RoundTrip(ctx, req)
+	res, err := by.RoundTrip(ctx, req)
 	a.err = err
 	if err == nil {
 		b, err := io.ReadAll(res.Body)

@@ -90,7 +90,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
 	seen := map[string]bool{}
-	for _, s := range merge(m.set.Status()) {
+	for _, s := range merge(m.set.counted()) {
 		if seen[s.Script] {
 			continue
 		}
@@ -99,7 +99,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(m.workers, float64(s.Busy), s.Script, "busy")
 		gauge(m.workers, float64(s.Starting), s.Script, "starting")
 		gauge(m.memory, float64(s.ParentMemory), s.Script)
-		gauge(m.state, 1, s.Script, string(s.State), string(s.Mode))
+		if s.State != Gone {
+			gauge(m.state, 1, s.Script, string(s.State), string(s.Mode))
+		}
 		gauge(m.waiting, float64(s.Waiting), s.Script)
 		counter(m.forks, float64(s.Forks), s.Script)
 		for mode, n := range s.Answers {

@@ -96,6 +96,10 @@ type Pool struct {
 	hints     map[string]*hint
 	learned   int // times that hints have made a new warm parent
 	closed    bool
+
+	pin     *Pin      // nil: the mode is as the configuration has it
+	limits  *Limits   // nil: so are the limits
+	renewAt time.Time // warm parents that were begun before are to be replaced
 }
 
 // State is what a pool can do at the moment.
@@ -108,9 +112,12 @@ const (
 	Ready   State = "ready"   // workers answer
 	Unsafe  State = "unsafe"  // can't be forked from: spawned
 	Broken  State = "broken"  // can't be loaded, or crashes: spawned, tried again later
+	Held    State = "held"    // somebody has said so, see Set.Pin: spawned
 
 	// NoRunner is the state of a script that has no pool: nothing of ours can load it.
 	NoRunner State = "no runner"
+	// Gone is that of a pool that is no more, of which only counts are left.
+	Gone State = "gone"
 )
 
 func newPool(s *Set, req *cgi.Request, c constants, program *runner.Program) *Pool {
@@ -121,14 +128,20 @@ func newPool(s *Set, req *cgi.Request, c constants, program *runner.Program) *Po
 		old: map[*generation]bool{}, waiters: list.New(), answered: map[cgi.Mode]int64{}, hints: map[string]*hint{},
 		demotions: map[string]int64{},
 	}
+	p.pin, p.limits = s.pins[req.Script.Name], s.limits[req.Script.Name]
 	p.resetCeiling()
+	if p.isHeld() {
+		p.holdLocked()
+	}
 	return p
 }
 
 // resetCeiling: reuse is only for scripts that opt in. The caller must hold p.mu, or be alone.
 func (p *Pool) resetCeiling() {
 	p.ceiling, p.demoted, p.trouble_ = cgi.ModeWarm, "", 0
-	if p.settings.Mode == cgi.ModeReuse || p.settings.Mode == cgi.ModeAuto && optsIn(p.script.File) {
+	if p.pin != nil {
+		p.ceiling = p.pin.Mode
+	} else if p.settings.Mode == cgi.ModeReuse || p.settings.Mode == cgi.ModeAuto && optsIn(p.script.File) {
 		p.ceiling = cgi.ModeReuse
 	}
 }
@@ -159,7 +172,7 @@ func (p *Pool) admit(now time.Time, req *cgi.Request) *generation {
 		if now.Sub(p.askedFrom) > promoteTime {
 			p.askedFrom, p.asked = now, 0
 		}
-		if p.asked++; p.settings.Mode == cgi.ModeAuto && p.asked < promoteAfter {
+		if p.asked++; p.settings.Mode == cgi.ModeAuto && p.pin == nil && p.asked < promoteAfter {
 			return nil
 		}
 		p.loadLocked()
@@ -169,7 +182,7 @@ func (p *Pool) admit(now time.Time, req *cgi.Request) *generation {
 		if now.After(p.retryAt) {
 			p.loadLocked()
 		}
-	case Unsafe:
+	case Unsafe, Held:
 	}
 	return nil
 }
@@ -207,25 +220,26 @@ func (p *Pool) changedLocked() {
 
 // loadLocked starts a warm parent in the background. The caller must hold p.mu.
 func (p *Pool) loadLocked() {
-	if p.next != nil || p.closed {
+	if p.next != nil || p.closed || p.isHeld() {
 		return
 	}
 	if p.ceiling == cgi.ModeSpawn { // demoted, but that was a while ago
 		p.resetCeiling()
 	}
-	if !p.takeDescriptors() {
+	taken := p.descriptors()
+	if !p.takeDescriptors(taken) {
 		return // the next request asks again
 	}
 	if p.gen == nil {
 		p.state, p.why = Loading, "its warm parent loads it"
 	}
 	if !p.set.loading.TryAcquire(1) {
-		p.giveDescriptors()
+		p.giveDescriptors(taken)
 		return // others load; the next request asks again
 	}
 	g, err := p.newGeneration(p.ceiling, p.usefulHints())
 	if err != nil {
-		p.giveDescriptors()
+		p.giveDescriptors(taken)
 		p.set.loading.Release(1)
 		p.brokenLocked(nil, err.Error())
 		return
@@ -236,6 +250,6 @@ func (p *Pool) loadLocked() {
 		g.run()
 		timer.Stop()
 		p.forget(g)
-		p.giveDescriptors()
+		p.giveDescriptors(taken)
 	}()
 }

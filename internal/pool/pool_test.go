@@ -305,7 +305,7 @@ func TestTheScriptAskedForLeastRecentlyGoesColdWhenMemoryRunsOut(t *testing.T) {
 	old, young := s.write("old.pl", hello), s.write("young.pl", hello)
 	s.until(cgi.ModeWarm, w, old)
 	s.until(cgi.ModeWarm, w, young)
-	s.c.Memory = s.poolOf(s.request(w, young)).memory() + 1 // enough for one
+	s.memory.Store(s.poolOf(s.request(w, young)).memory() + 1) // enough for one
 	s.fit()
 	all := s.Status()
 	assert.Equal(t, []State{Cold, Ready}, []State{all[0].State, all[1].State})

@@ -150,7 +150,7 @@ func (p *Pool) hand(w *worker, a *attempt) *cgi.Handover {
 	defer p.mu.Unlock()
 	h := cgi.Hand(try, cgi.Worker{
 		Pid: w.pid, Conn: w.conn, Stderr: w.stderr, Reused: w.g.reuses(),
-		Line: p.set.c.Stderr, Free: w.free,
+		Line: p.set.c.Stderr, Free: w.free, Group: w.g.group,
 	})
 	w.conn = -1
 	if w.state == gone { // between acquire and here; Send will say so, or its silence

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"warmcgi/internal/cgi"
+	"warmcgi/internal/cgroup"
 	"warmcgi/internal/confine"
 	"warmcgi/internal/sockets"
 )
@@ -31,6 +33,8 @@ type Config struct {
 	// Descriptors is how many of the gateway's open files warm scripts may take; 0 is half of
 	// its limit.
 	Descriptors int64
+	// Groups is where the processes of scripts are held to limits together; nil is nowhere.
+	Groups *cgroup.Tree
 	// Processors is how many the machine has.
 	Processors int
 	// Log gets what happens; nil is [slog.Default].
@@ -53,11 +57,16 @@ type Set struct {
 	stopped chan struct{}
 
 	descriptors descriptors
+	memory      atomic.Int64 // Config.Memory, as it is now
 
-	mu     sync.Mutex
-	pools  map[key]*Pool
-	no     map[key]*refusal // scripts without a runner
-	closed bool
+	mu      sync.Mutex // taken before a pool's
+	pools   map[key]*Pool
+	no      map[key]*refusal // scripts without a runner
+	pins    map[string]*Pin  // by script; see Pin
+	limits  map[string]*Limits
+	leaving map[*Pool]bool     // retired, with processes that still work
+	past    map[string]*counts // by script, of pools that are forgotten
+	closed  bool
 }
 
 // key tells pools apart: a script can be in two routes, with two environments.
@@ -66,6 +75,10 @@ type key struct {
 	settings          *cgi.Workers
 	confine           *confine.Rules
 	constants         constants
+}
+
+func keyOf(req *cgi.Request) key {
+	return key{req.Script.File, req.Script.Interpreter, req.Workers, req.Confine, constantsOf(req)}
 }
 
 // refusal says why a script has no pool, as long as it stays the same.
@@ -106,8 +119,10 @@ func New(c Config) (*Set, error) {
 	s := &Set{
 		c: c, dir: dir, loading: semaphore.NewWeighted(int64(max(2, c.Processors))),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
-		pools: map[key]*Pool{}, no: map[key]*refusal{},
+		pools: map[key]*Pool{}, no: map[key]*refusal{}, pins: map[string]*Pin{}, limits: map[string]*Limits{},
+		leaving: map[*Pool]bool{}, past: map[string]*counts{},
 	}
+	s.memory.Store(c.Memory)
 	s.descriptors.most = c.Descriptors
 	s.metrics = newMetrics(s)
 	if c.Registerer != nil {
@@ -123,7 +138,7 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 	if w == nil || w.Mode == cgi.ModeSpawn {
 		return nil
 	}
-	k := key{req.Script.File, req.Script.Interpreter, w, req.Confine, constantsOf(req)}
+	k := keyOf(req)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.pools[k]; p != nil {
@@ -155,7 +170,7 @@ func (s *Set) poolOf(req *cgi.Request) *Pool {
 
 // Owns reports whether a process is a warm parent or a worker, which the set waits for.
 func (s *Set) Owns(pid int) bool {
-	for _, p := range s.all() {
+	for _, p := range s.living() {
 		if p.owns(pid) {
 			return true
 		}
@@ -199,6 +214,17 @@ func (s *Set) all() []*Pool {
 	return all
 }
 
+// living are all pools that may have processes.
+func (s *Set) living() []*Pool {
+	all := s.all()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.leaving {
+		all = append(all, p)
+	}
+	return all
+}
+
 // Close ends all warm parents and workers, and waits for them until ctx ends.
 // Requests that come later are spawned.
 func (s *Set) Close(ctx context.Context) error {
@@ -210,21 +236,41 @@ func (s *Set) Close(ctx context.Context) error {
 	s.mu.Unlock()
 	<-s.stopped
 	var left []*generation
-	for _, p := range s.all() {
+	for _, p := range s.living() {
 		left = append(left, p.close()...)
 	}
 	defer s.dir.Remove()
-	for i, g := range left {
+	late := time.NewTimer(loadingGrace)
+	defer late.Stop()
+	for len(left) > 0 {
 		select {
-		case <-g.left:
+		case <-left[0].left:
+			left = left[1:]
+		case <-late.C: // nobody looks for stuck ones any more
+			for _, g := range left {
+				g.killLoading()
+			}
 		case <-ctx.Done():
-			for _, g := range left[i:] {
+			for _, g := range left {
 				g.killAll()
 			}
-			return fmt.Errorf("%d warm parents still run: %w", len(left)-i, ctx.Err())
+			return fmt.Errorf("%d warm parents still run: %w", len(left), ctx.Err())
 		}
 	}
 	return nil
+}
+
+// loadingGrace is how long a warm parent may take to end that was told so while it loaded
+// its script. Ruby loses a SIGTERM now and then that comes while it loads a library.
+const loadingGrace = time.Second
+
+// killLoading ends a warm parent that loads its script still: it has no request.
+func (g *generation) killLoading() {
+	g.p.mu.Lock()
+	defer g.p.mu.Unlock()
+	if !g.isReady && !g.dead {
+		syscall.Kill(-g.pid(), syscall.SIGKILL)
+	}
 }
 
 // close retires everything of a script, and ends the requests that are under way.

@@ -18,11 +18,18 @@ func (g *generation) tooSlow() {
 	if g.isReady || g.retired || g.dead {
 		return
 	}
-	if g.unsafe == "" {
+	if g.unsafe == "" && g.greeted { // what was looked at was the script, and not the shim on a machine that is too busy
 		g.unsafe = why
 	}
 	g.p.brokenLocked(g, fmt.Sprintf("it was not loaded after %v", loadTime))
 	syscall.Kill(-g.pid(), syscall.SIGKILL)
+}
+
+// greets: the runner has begun.
+func (g *generation) greets() {
+	g.p.mu.Lock()
+	g.greeted = true
+	g.p.mu.Unlock()
 }
 
 // forget is the end of a generation.
@@ -52,6 +59,7 @@ func (p *Pool) ready(g *generation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if g.retired || p.next != g {
+		g.send("stop\n") // it was told to end while it loaded, and has not taken that in
 		return
 	}
 	g.doneLoadingLocked()

@@ -40,6 +40,12 @@ type Status struct {
 	// Demotions counts how often the script lost its mode, by reason: see the metric
 	// warmcgi_demotions_total.
 	Demotions map[string]int64 `json:"demotions,omitempty"`
+	// Max and Spare are the most workers that have a request, and the idle ones kept at least.
+	Max   int `json:"max"`
+	Spare int `json:"spare"`
+	// Pin and Limits are what somebody has said about it, see [Set.Pin] and [Set.Limit].
+	Pin    *Pin    `json:"pin,omitempty"`
+	Limits *Limits `json:"limits,omitempty"`
 }
 
 // Status tells of every script that was asked for, by name. It needs no worker.
@@ -77,12 +83,29 @@ func (p *Pool) status(now time.Time) Status {
 		Waiting: p.waiters.Len(), Forks: p.forks, ForkTime: p.forkTime.d, Rate: p.arrivals.at(now),
 		ForkRate: p.forkRate.at(now), Answers: maps.Clone(p.answered), LastUse: p.lastUse, Language: p.language,
 		Waits: p.waitsLocked(), Demotions: maps.Clone(p.demotions),
+		Max: p.max(), Spare: p.spare(), Pin: p.pin, Limits: p.limits,
 	}
 	if g := p.gen; g != nil {
 		st.Mode, st.Parent, st.ParentMemory, st.Files = g.mode, g.pid(), g.pss, g.files.count()
 		st.Idle, st.Busy, st.Starting = g.idle, g.busy, len(g.pending)
 	}
 	return st
+}
+
+// counted is Status for the metrics: with what was counted of the pools that have gone.
+func (s *Set) counted() []Status {
+	all := s.Status()
+	now := time.Now()
+	s.mu.Lock()
+	for p := range s.leaving {
+		all = append(all, p.status(now))
+	}
+	for script, c := range s.past {
+		all = append(all, Status{Script: script, State: Gone, Forks: c.forks, Answers: maps.Clone(c.answered)})
+	}
+	s.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b Status) int { return cmp.Compare(a.Script, b.Script) })
+	return all
 }
 
 // merge makes one of a script that has several pools: metrics know it by its name alone.
@@ -104,4 +127,14 @@ func merge(all []Status) []Status {
 		}
 	}
 	return merged
+}
+
+// Waiting is how many requests wait for a worker.
+func (s *Set) Waiting() (n int) {
+	for _, p := range s.all() {
+		p.mu.Lock()
+		n += p.waiters.Len()
+		p.mu.Unlock()
+	}
+	return n
 }

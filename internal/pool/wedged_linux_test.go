@@ -95,6 +95,62 @@ func TestAWarmParentThatIsStuckHoldsNoRequestUp(t *testing.T) {
 	s.until(cgi.ModeWarm, w, file)
 }
 
+func TestAWarmParentThatDoesNotEndWhileItLoadsIsKilled(t *testing.T) {
+	s := newSite(t, nil)
+	loads := filepath.Join(s.dir, "loads")
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\nBEGIN { if (!$ENV{SPAWNED}) { $SIG{TERM} = 'IGNORE'; open my $f, '>', '"+loads+"'; print $f $$; close $f; sleep 60 } }\n"+body)
+	assert.NoError(t, s.ask(w, file, "SPAWNED=1").err)
+	var pid int
+	s.eventually("it loads", func() bool {
+		b, _ := os.ReadFile(loads)
+		pid, _ = strconv.Atoi(string(b))
+		return pid != 0
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	require.NoError(t, s.Close(ctx))
+	s.eventually("it is gone", func() bool { return cgi.HasEnded(pid) })
+}
+
+func TestAScriptIsNotJudgedByAShimThatWasNotExecutedInTime(t *testing.T) {
+	s := newSite(t, func(c *Config) { c.Shim = []string{"/bin/sh", "-c", "exec 9</dev/null; exec sleep 60"} })
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\n"+body)
+	assert.NoError(t, s.ask(w, file).err)
+	p := s.all()[0]
+	p.mu.Lock()
+	g := p.next
+	p.mu.Unlock()
+	require.NotNil(t, g)
+	s.eventually("what the shim has open would be held against a script", func() bool { return unsafeToFork(g.pid()) != "" })
+	g.tooSlow()
+	assert.Equal(t, Broken, s.status().State, "it is tried again: %s", s.status().Why)
+}
+
+func TestAWarmParentThatWasToEndWhileItLoadedEndsWhenItHas(t *testing.T) {
+	s := newSite(t, nil)
+	loads, goOn := filepath.Join(s.dir, "loads"), filepath.Join(s.dir, "go")
+	w, file := settings(cgi.ModeWarm), s.write("a.pl", "#!/usr/bin/perl\nBEGIN { if (!$ENV{SPAWNED}) { local $SIG{TERM} = 'IGNORE'; open my $f, '>', '"+loads+"'; print $f $$; close $f;\n"+
+		"select undef, undef, undef, 0.01 until -e '"+goOn+"' } }\n"+body)
+	assert.NoError(t, s.ask(w, file, "SPAWNED=1").err)
+	var pid int
+	s.eventually("it loads", func() bool {
+		b, _ := os.ReadFile(loads)
+		pid, _ = strconv.Atoi(string(b))
+		return pid != 0
+	})
+	p := s.all()[0]
+	p.mu.Lock()
+	g := p.next
+	p.retireLocked(g)
+	p.mu.Unlock()
+	require.NoError(t, os.WriteFile(goOn, nil, 0o644))
+	select {
+	case <-g.left:
+	case <-time.After(stuckTime - time.Second):
+		assert.Fail(t, "it is waited for until it is killed")
+	}
+}
+
 func TestAWorkerThatEndsWhileItIsIdleIsReplaced(t *testing.T) {
 	s := newSite(t, nil)
 	w, file := settings(cgi.ModeReuse), s.write("a.pl", hello)

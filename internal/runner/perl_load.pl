@@ -51,8 +51,26 @@ sub order {
 # and each worker repeats it.
 sub keep_errors {
     @STANDARD = map identity($_), 0 .. 2;
-    open($ERRORS, '>&', 2) && open($LOADING, '+>>:raw', undef) or return;
+    open($ERRORS, '>&', 2) or return;
+    if (!($LOADING = scratch())) {
+        close $ERRORS;
+        return;
+    }
     POSIX::dup2(fileno $LOADING, 2);
+}
+
+# scratch opens a file without a name: where Perl makes its own, or beside the script's socket where a sandbox lets
+# nothing else be written.
+sub scratch {
+    my $h;
+    return $h if open $h, '+>>:raw', undef;
+    my ($folder) = $ORDER{socket} =~ m{^(.*)/};
+    for my $file (map "$_/errors.$$", $folder, "$folder/own") {
+        open($h, '+>>:raw', $file) or next;
+        unlink $file;
+        return $h;
+    }
+    return;
 }
 
 sub release_errors {

@@ -1,5 +1,6 @@
 # The first start of the interpreter: it only becomes the second one. -r wants a file with a name that ends in .rb. It is
-# made beside the script's socket, in a folder that the gateway removes in any case; elsewhere if that can't be written to.
+# made beside the script's socket, in a folder that the gateway removes in any case; elsewhere if that can't be written to:
+# own is where a script in a sandbox can write, if nowhere else.
 # The runner removes it as soon as it runs.
 def order(control)
   size = +''
@@ -30,7 +31,7 @@ name = File.binread('/proc/self/comm').chomp
 text = "# -*- coding: binary -*-\nORDER = [#{data.dump}, #{name.dump}]\n#{DATA.read}"
 IO.for_fd(4).close
 socket = data[/(?:\A|\0)socket\0([^\0]*)\0/n, 1]
-folders = [socket && File.dirname(socket), ENV['TMPDIR'], '/dev/shm', '/tmp', '/var/tmp']
+folders = [*(socket && [File.dirname(socket), "#{File.dirname(socket)}/own"]), ENV['TMPDIR'], '/dev/shm', '/tmp', '/var/tmp']
 errors = folders.compact.map { |folder| start(folder, text) }
 control.syswrite("failed no%20folder%20for%20the%20runner:%20#{errors.last.class}\n")
 exit!(1)

@@ -25,8 +25,15 @@ type Program struct {
 // languages are those that have a runner.
 var languages = []*Language{&perl, &python, &ruby}
 
-// maxInterpreterLine is how much of a #! line Linux reads (execve(2)).
-const maxInterpreterLine = 255
+// MaxLine is how many octets of a script Linux reads to find its #! line (execve(2)).
+const MaxLine = 255
+
+// SplitLine splits what stands behind #! as the kernel does: an interpreter, and all that
+// follows it as one argument, or "".
+func SplitLine(line string) (program, arg string) {
+	program, arg, _ = strings.Cut(strings.ReplaceAll(strings.Trim(line, " \t"), "\t", " "), " ")
+	return program, strings.Trim(arg, " ")
+}
 
 // Find reads the #! line of a script. interpreter, if not "", is what runs it instead.
 // The error wraps [ErrNoRunner] and says why the script can only be spawned.
@@ -38,10 +45,10 @@ func Find(script, interpreter string) (*Program, error) {
 		if err != nil {
 			return nil, err
 		}
-		prog, arg, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+		prog, arg := SplitLine(line)
 		p.Argv = []string{prog}
 		words = p.Argv
-		if arg = strings.Trim(arg, " "); arg != "" {
+		if arg != "" {
 			p.Argv = append(p.Argv, arg) // one word, as the kernel gives it
 			words = append([]string{prog}, strings.Fields(arg)...)
 		}
@@ -68,6 +75,21 @@ func (l *Language) takesCR(switches, argv []string) bool {
 	return len(argv) > 1 && (l.Name == "perl" && len(switches) > 0 || l.Name != "ruby" && strings.HasPrefix(argv[1], "-S"))
 }
 
+// Interpreter is the program that runs a script by its #! line, or "".
+func Interpreter(script string) string {
+	line, err := interpreterLine(script)
+	if err != nil {
+		return ""
+	}
+	program, arg := SplitLine(line)
+	if path.Base(program) == "env" {
+		if words, err := envWords(arg); err == nil {
+			program = words[0]
+		}
+	}
+	return program
+}
+
 // interpreterLine is what stands behind #!.
 func interpreterLine(script string) (string, error) {
 	f, err := os.Open(script)
@@ -75,7 +97,7 @@ func interpreterLine(script string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	b := make([]byte, maxInterpreterLine)
+	b := make([]byte, MaxLine)
 	n, err := io.ReadFull(f, b)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return "", err
@@ -89,7 +111,7 @@ func interpreterLine(script string) (string, error) {
 	case line == "":
 		return "", fmt.Errorf("%w: its #! line names no interpreter", ErrNoRunner)
 	case !whole:
-		return "", fmt.Errorf("%w: its #! line is longer than %d octets, or has no end", ErrNoRunner, maxInterpreterLine)
+		return "", fmt.Errorf("%w: its #! line is longer than %d octets, or has no end", ErrNoRunner, MaxLine)
 	}
 	return line, nil
 }

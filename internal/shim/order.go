@@ -14,7 +14,7 @@ import (
 )
 
 // Version is that of the order; both ends must be of one.
-const Version = 3
+const Version = 4
 
 // Control is the descriptor of the control socket, in the shim and in the warm parent.
 const Control = 3
@@ -122,14 +122,17 @@ func readOrder(r io.Reader) (*Order, error) {
 		if one[0] == ':' {
 			break
 		}
+		size = 10*size + int(one[0]-'0')
 		if one[0] < '0' || one[0] > '9' || size > maxOrder {
 			return nil, fmt.Errorf("reading the order: not a netstring")
 		}
-		size = 10*size + int(one[0]-'0')
 	}
 	b := make([]byte, size+1)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return nil, fmt.Errorf("reading the order: %w", err)
+	}
+	if b[size] != ',' {
+		return nil, fmt.Errorf("reading the order: not a netstring")
 	}
 	o := &Order{}
 	d := json.NewDecoder(bytes.NewReader(b[:size]))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -22,11 +23,12 @@ func Main() int {
 	// Who the script is belongs to a thread until exec.
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1) // a short life
-	control := os.NewFile(Control, "control socket")
-	if control == nil {
-		fmt.Fprintln(os.Stderr, "shim: there is no control socket: it is the gateway that starts a shim")
+	var st unix.Stat_t
+	if err := unix.Fstat(Control, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		fmt.Fprintln(os.Stderr, "shim: there is no control socket: a shim without arguments is started by a gateway. To host scripts see `shim serve --help`")
 		return 2
 	}
+	control := os.NewFile(Control, "control socket")
 	o, err := readOrder(control)
 	if err == nil && o.Mode == Spawn {
 		if err := spawn(o, control); err != nil {
@@ -50,6 +52,9 @@ func Main() int {
 // run becomes a warm parent, or makes one that has limits. Everything that the script names
 // is read as its user.
 func run(o *Order, control *os.File) error {
+	if err := enter(o); err != nil {
+		return err
+	}
 	be := o.Confine.Become
 	if o.Confine.Limited() {
 		be = o.Confine.Assume
@@ -86,6 +91,32 @@ func run(o *Order, control *os.File) error {
 		return fmt.Errorf("%s: %w", o.executes(), err)
 	}
 	return nil
+}
+
+// enter goes into the order's sandbox, where there is one. The shim needs root for that, if the script has another user.
+func enter(o *Order) error {
+	if !o.Confine.Sandboxed() {
+		return nil
+	}
+	p := confine.Place{Read: []string{o.Dir, o.Runner}}
+	if root := o.Confine.Root(); root != "" {
+		p.Read = []string{root} // the order's own paths are those inside
+		return o.Confine.Sandbox.Enter(p)
+	}
+	if o.Socket != "" {
+		p.Connect = filepath.Dir(o.Socket)
+	}
+	if o.Script != "" {
+		p.Read = append(p.Read, filepath.Dir(o.Script))
+		// Landlock goes by the folders that a file is really in.
+		if real, err := filepath.EvalSymlinks(o.Script); err == nil {
+			p.Read = append(p.Read, filepath.Dir(real))
+		}
+	}
+	if len(o.Argv) > 0 {
+		p.Read = append(p.Read, o.Argv[0])
+	}
+	return o.Confine.Sandbox.Enter(p)
 }
 
 // runnerFD is where the interpreter finds the runner's text, on Linux.

@@ -21,6 +21,9 @@ const Spawn = "spawn"
 
 // spawn makes the script's process. An error is that of one step, or of exec.
 func spawn(o *Order, control *os.File) error {
+	if err := enter(o); err != nil {
+		return err
+	}
 	if err := o.Confine.Assume(); err != nil {
 		return err
 	}
@@ -61,7 +64,7 @@ func Spawned(control io.Reader) (pid int, err error) {
 		number, text, _ := strings.Cut(rest, " ")
 		n, nerr := strconv.Atoi(number)
 		switch {
-		case verb == "pid" && nerr == nil:
+		case verb == "pid" && nerr == nil && n > 1: // others are not one process to wait and kill
 			pid = n
 		case verb == "failed" && nerr == nil && text == "":
 			err = syscall.Errno(n)

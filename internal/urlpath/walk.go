@@ -20,8 +20,12 @@ type Rules struct {
 
 // Found is where a walk ended.
 type Found struct {
+	// Root is where the walk began.
+	Root string
 	// File is the file's path: root and the used segments, links not resolved.
 	File string
+	// Linked: a symbolic link was followed, below the root.
+	Linked bool
 	// Info describes the file behind any links: a regular file or a folder.
 	Info fs.FileInfo
 	// Used are the segments that led to the file, without empty ones.
@@ -38,7 +42,7 @@ type Found struct {
 //
 // Errors are [fs.ErrNotExist], [fs.ErrPermission], [ErrOutside] and [ErrHidden].
 func Walk(root string, p Path, rules Rules) (Found, error) {
-	f := Found{File: root}
+	f := Found{Root: root, File: root}
 	for i, seg := range p {
 		if seg == "" {
 			continue
@@ -51,10 +55,11 @@ func Walk(root string, p Path, rules Rules) (Found, error) {
 			return f, fmt.Errorf("%q: %w", seg, fs.ErrNotExist)
 		}
 		f.File = f.File + string(filepath.Separator) + seg
-		info, err := stat(root, f.File, rules)
+		info, linked, err := stat(root, f.File, rules)
 		if err != nil {
 			return f, err
 		}
+		f.Linked = f.Linked || linked
 		f.Info, f.Used = info, append(f.Used, seg)
 		if info.Mode().IsRegular() {
 			if i+1 < len(p) {
@@ -77,21 +82,21 @@ func Walk(root string, p Path, rules Rules) (Found, error) {
 }
 
 // stat looks at one file; a symbolic link must end inside of root.
-func stat(root, file string, rules Rules) (fs.FileInfo, error) {
-	info, err := os.Lstat(file)
+func stat(root, file string, rules Rules) (info fs.FileInfo, linked bool, err error) {
+	info, err = os.Lstat(file)
 	if err != nil {
-		return nil, notExist(err)
+		return nil, false, notExist(err)
 	}
 	if info.Mode()&fs.ModeSymlink == 0 {
-		return info, nil
+		return info, false, nil
 	}
 	if !rules.Follow {
 		if err := inside(root, file); err != nil {
-			return nil, err
+			return nil, true, err
 		}
 	}
 	info, err = os.Stat(file)
-	return info, notExist(err)
+	return info, true, notExist(err)
 }
 
 // inside resolves both paths anew each time: a root that is itself a link is how

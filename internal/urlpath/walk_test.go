@@ -356,3 +356,13 @@ func sameFile(t testing.TB, a, b string) bool {
 	require.NoError(t, err)
 	return os.SameFile(ai, bi)
 }
+
+func TestAWalkSaysWhetherItFollowedALink(t *testing.T) {
+	root := t.TempDir()
+	plant(t, root, "dir/a", "link -> dir", "dir/b -> a")
+	for path, linked := range map[string]bool{"/dir/a": false, "/dir": false, "/": false, "/link": true, "/link/a": true, "/dir/b": true} {
+		f, err := walk(t, root, path, Rules{})
+		require.NoError(t, err)
+		assert.Equal(t, linked, f.Linked, path)
+	}
+}
