@@ -3,7 +3,6 @@ package serving
 import (
 	"os"
 	"runtime"
-	"runtime/debug"
 )
 
 // TuneRuntime sets what suits a program that forks a lot, unless the environment says
@@ -14,10 +13,8 @@ func TuneRuntime() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1 + runtime.GOMAXPROCS(0))
 	}
-	// A heap of a few megabytes, collected after each few hundred requests: letting it
-	// grow a little more saves the collector a part of its work.
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(300)
+		paceCollector()
 	}
 }
 
