@@ -52,7 +52,9 @@ func HasEnded(pid int) bool {
 		return kill(pid, 0) == syscall.ESRCH
 	}
 	defer closeFD(fd)
-	return ready(uintptr(fd), unix.POLLIN)
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0
 }
 
 // waitExit returns when tryReap has. The pid is not reaped yet, so it is ours; a

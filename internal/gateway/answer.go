@@ -22,17 +22,17 @@ const (
 	flushAtLast = 10 * time.Millisecond
 	// holdPoll is how often an answer that is held back looks whether it may go.
 	holdPoll = 10 * time.Millisecond
-	// spliceFrom is the announced length from which the body is moved within the
-	// kernel.
-	spliceFrom = 64 << 10
+	// whole is the most that leaves in one piece, with its length, when the script did not say it.
+	whole = 64 << 10
+	// piece is how much of a longer answer is copied at once: half of a pipe, so that the script
+	// fills the other half meanwhile. By 64 KiB it takes half as much time again, and by
+	// splice(2), too (docs/design.md, Streaming).
+	piece = 32 << 10
 	// writeStall is the usual [Server].stall.
 	writeStall = 60 * time.Second
 )
 
-// splicer is a body that can move itself to a connection without being copied.
-type splicer interface{ spliceTo(*conn) (int64, error) }
-
-var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, whole); return &b }}
 
 // send turns a script's answer into HTTP: this is the one place. It returns an error
 // before anything was sent; afterwards, a failure breaks the connection.
@@ -122,10 +122,7 @@ func (x *exchange) sendBody(res *cgi.Response) error {
 			return err
 		}
 		have, held, since = 0, !dry, time.Now()
-		if body, ok := x.spliceable(res); ok {
-			_, err := x.ReadFrom(body)
-			return x.copied(err)
-		}
+		buf = buf[:piece]
 	}
 }
 
@@ -167,34 +164,6 @@ func (x *exchange) head(res *cgi.Response) {
 	}
 	x.WriteHeader(res.Status)
 }
-
-// spliceable is the body, where the rest of it can be moved to the connection within the
-// kernel. Else it is copied, and what comes slowly is flushed.
-func (x *exchange) spliceable(res *cgi.Response) (*spliceBody, bool) {
-	if res.Length < spliceFrom || x.comp != nil || x.conn == nil || x.hijacked || x.r.ProtoMajor != 1 || x.r.TLS != nil {
-		return nil, false
-	}
-	return newSpliceBody(res.Body)
-}
-
-// copied tells a failing script from a failing client.
-func (x *exchange) copied(err error) error {
-	var script scriptError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &script):
-		x.flush()
-		return script.error
-	default:
-		return x.writeFailed(err)
-	}
-}
-
-// scriptError marks an error as the reading side's in a copy.
-type scriptError struct{ error }
-
-func (e scriptError) Unwrap() error { return e.error }
 
 // stallGuard renews the write deadline with every read.
 type stallGuard struct {

@@ -144,13 +144,9 @@ func (c *conn) noRoom() {
 	c.Conn.SetWriteDeadline(time.Now().Add(c.stall))
 }
 
-// ReadFrom lets net/http hand over a whole body: a file goes by sendfile, a
-// script's output by splice.
+// ReadFrom lets net/http hand over a whole file, which goes by sendfile.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	c.waiting(false)
-	if s, ok := r.(splicer); ok && c.out != nil {
-		return s.spliceTo(c)
-	}
 	if l, ok := r.(*io.LimitedReader); ok {
 		if f, ok := l.R.(*os.File); ok {
 			return c.sendFile(f, &l.N)

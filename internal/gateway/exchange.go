@@ -81,7 +81,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom keeps sendfile and splice within reach.
+// ReadFrom keeps sendfile within reach.
 func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
