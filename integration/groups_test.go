@@ -5,7 +5,6 @@ package integration
 import (
 	"context"
 	"encoding/json"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	serving "warmcgi/internal/gateway"
+	"warmcgi/internal/umltest"
 )
 
 // useScript takes what it is told to: ?memory=MIB, fork=PROCESSES, busy=SECONDS, sleep=SECONDS, daemon=SECONDS, lift.
@@ -53,7 +53,7 @@ routes:
 // Linux, with this machine's files.
 func TestTheProcessesOfAScriptAreHeldToLimitsTogether(t *testing.T) {
 	needsRoot(t)
-	needs(t, "perl", "curl", "ip", "linux.uml")
+	needs(t, "perl", "curl", "ip", "gcc", "linux.uml")
 	dir := tempDir(t)
 	binary, err := plainGateway()
 	require.NoError(t, err)
@@ -65,8 +65,8 @@ func TestTheProcessesOfAScriptAreHeldToLimitsTogether(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "linux.uml", "mem=512M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro",
-		"init="+init, "DIR="+dir, "con=null", "con0=null,fd:1", "quiet")
+	cmd, err := umltest.Command(ctx, t.TempDir(), "/", "ro", "init="+init, "DIR="+dir, "quiet")
+	require.NoError(t, err)
 	out, err := cmd.CombinedOutput()
 	t.Logf("the machine:\n%s", out)
 	require.NoError(t, err)

@@ -5,7 +5,6 @@ package packaging
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"warmcgi/internal/umltest"
 )
 
 const groupsScript = `#!/usr/bin/perl
@@ -29,6 +30,7 @@ print "Content-Type: text/plain\n\n", <$g>;
 func TestTheExampleForLimitsOfAScriptsProcessesWorksUnderSystemd(t *testing.T) {
 	needs(t, "mmdebstrap", "mmdebstrap")
 	needs(t, "linux.uml", "user-mode-linux")
+	needs(t, "gcc", "gcc")
 	if os.Geteuid() != 0 {
 		missing(t, "only root can make a machine")
 	}
@@ -66,8 +68,9 @@ ExecStopPost=/bin/sh -c 'sync; echo o >/proc/sysrq-trigger'
 
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "linux.uml", "mem=512M", "root=/dev/root", "rootfstype=hostfs", "rootflags="+root, "rw",
-		"init=/lib/systemd/systemd", "con=null", "con0=null,fd:1").CombinedOutput()
+	cmd, err := umltest.Command(ctx, t.TempDir(), root, "rw", "init=/lib/systemd/systemd")
+	require.NoError(t, err)
+	out, err := cmd.CombinedOutput()
 	of := func(name string) string {
 		b, err := os.ReadFile(filepath.Join(root, "trial", name))
 		assert.NoError(t, err)
