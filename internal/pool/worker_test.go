@@ -135,9 +135,15 @@ func TestAReusedWorkerIsReplacedAfterItsRequests(t *testing.T) {
 func TestAReusedWorkerThatLeavesSomethingBehindIsReplaced(t *testing.T) {
 	s := newSite(t, nil)
 	w, file := settings(cgi.ModeReuse), s.write("a.pl", hello+"if ($ENV{QUERY_STRING} && !fork) { close STDIN; close STDOUT; close STDERR; sleep 60 }\n")
-	first := s.until(cgi.ModeReuse, w, file)
-	s.ask(w, file, "QUERY_STRING=1")
-	s.eventually("what it has left is ended", func() bool { return s.ask(w, file).body != first.body && len(children(t)) <= 2 })
+	s.until(cgi.ModeReuse, w, file)
+	var worker int
+	_, err := fmt.Sscanf(s.ask(w, file, "QUERY_STRING=1").body, "hello %d", &worker)
+	require.NoError(t, err)
+	s.eventually("it is ended, and what it has left", func() bool {
+		children(t) // waits for orphans
+		return syscall.Kill(-worker, 0) == syscall.ESRCH
+	})
+	assert.NotContains(t, s.ask(w, file).body, fmt.Sprint("hello ", worker))
 }
 
 func TestTheWorkerOfAClientThatHasGoneIsKilled(t *testing.T) {
