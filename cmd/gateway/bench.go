@@ -64,7 +64,7 @@ type benchCmd struct {
 
 // Help says what is measured.
 func (c *benchCmd) Help() string {
-	return `  gateway bench http://127.0.0.1:8080/cgi-bin/form.pl?name=Ada
+	return `  gateway bench --expect 'your name' http://127.0.0.1:8080/cgi-bin/form.pl
   gateway bench --rate 200 --duration 30s http://127.0.0.1:8080/
   gateway bench --script form.pl --path '?name=Ada' --report report.html
 
