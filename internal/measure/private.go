@@ -174,8 +174,13 @@ func (g *private) stop() {
 
 func (g *private) pid() int { return g.cmd.Process.Pid }
 
-// said is what the gateway has logged last, with the script's own complaints.
+// said is what the gateway has logged last, with the script's own complaints. They may
+// come a moment behind the answer.
 func (g *private) said() string {
+	for end := time.Now().Add(time.Second); time.Now().Before(end) && g.out.String() == ""; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(100 * time.Millisecond)
 	if s := strings.TrimSpace(g.out.String()); s != "" {
 		return "\nThe gateway and the script say:\n" + s
 	}
