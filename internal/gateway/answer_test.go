@@ -462,3 +462,41 @@ func TestWhatAScriptWritesWithoutAPauseReachesTheClientBeforeABufferIsFull(t *te
 	_, err = io.Copy(io.Discard, res.Body)
 	assert.NoError(t, err)
 }
+
+// torrent is a script whose output is there whenever it is read, as much as is asked for.
+type torrent struct {
+	cgi.Body
+	left   int
+	asked  []int // octets, by each read
+	closed chan bool
+}
+
+func (o *torrent) RoundTrip(_ context.Context, req *cgi.Request) (*cgi.Response, error) {
+	req.End(cgi.Exit{})
+	return &cgi.Response{Status: 200, Header: http.Header{}, Length: int64(o.left), Body: o}, nil
+}
+
+func (o *torrent) Close() error                                      { close(o.closed); return nil }
+func (o *torrent) ClientGone()                                       {}
+func (o *torrent) ReadWithin(b []byte, _ time.Duration) (int, error) { return o.Read(b) }
+func (o *torrent) Read(b []byte) (int, error) {
+	o.asked = append(o.asked, len(b))
+	if o.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(b), o.left)
+	o.left -= n
+	return n, nil
+}
+
+func TestALongAnswerIsCopiedByHalfAPipeSoThatItsScriptGoesOnMeanwhile(t *testing.T) {
+	s := newSite(t)
+	o := &torrent{left: 1 << 20, closed: make(chan bool)}
+	g := s.serve("routes: [{path: /, cgi: {program: /bin/true}}]\n", func(s *Server) { s.backend = o })
+	assert.Len(t, g.get("/x").body, 1<<20)
+	<-o.closed
+	require.Greater(t, len(o.asked), 2)
+	for _, n := range o.asked[1:] {
+		assert.LessOrEqual(t, n, 32<<10)
+	}
+}

@@ -248,7 +248,7 @@ func TestAClientThatLeavesWhileItWaitsForAPlaceIsForgotten(t *testing.T) {
 func TestClientsThatVanishMidAnswerLeaveNothing(t *testing.T) {
 	s := newSite(t)
 	s.script("cgi-bin/chunks", hello, "drip 100000 5ms 0123456789\n")
-	s.script("cgi-bin/splice", "out Content-Type: text/plain\nContent-Length: 100000000\n\n", "outn 50000000", "hang")
+	s.script("cgi-bin/announced", "out Content-Type: text/plain\nContent-Length: 100000000\n\n", "outn 50000000", "hang")
 	s.script("cgi-bin/upload", hello, "read 100000", "hang")
 	g := s.serve(scripts)
 	h2 := g.clientOf("HTTP/2.0")
@@ -259,7 +259,7 @@ func TestClientsThatVanishMidAnswerLeaveNothing(t *testing.T) {
 			for i := range turns {
 				switch i % 4 {
 				case 0, 1:
-					c := g.dial().send("GET /cgi-bin/" + []string{"chunks", "splice"}[i%2] + " HTTP/1.1\r\nHost: x\r\n\r\n")
+					c := g.dial().send("GET /cgi-bin/" + []string{"chunks", "announced"}[i%2] + " HTTP/1.1\r\nHost: x\r\n\r\n")
 					for c.line() != "" {
 					}
 					c.br.Discard(10)
@@ -295,11 +295,11 @@ func TestASlowReaderIsServedWhole(t *testing.T) {
 	const n = 6_000_000
 	s := newSite(t)
 	s.script("cgi-bin/chunks", hello, fmt.Sprint("outn ", n))
-	s.script("cgi-bin/splice", fmt.Sprintf("out Content-Type: text/plain\nContent-Length: %d\n\n", n), fmt.Sprint("outn ", n))
+	s.script("cgi-bin/announced", fmt.Sprintf("out Content-Type: text/plain\nContent-Length: %d\n\n", n), fmt.Sprint("outn ", n))
 	s.certificate("localhost")
 	g := s.serve(scripts + "    timeout: {idle: 500ms}\nlisten: [{http: 127.0.0.1:0}, {https: 127.0.0.1:0, tls: {cert: cert.pem, key: key.pem}}]\n")
 	var wg sync.WaitGroup
-	for _, name := range []string{"chunks", "splice"} {
+	for _, name := range []string{"chunks", "announced"} {
 		for how, dial := range map[string]func() *rawClient{"HTTP": g.dial, "HTTPS": g.dialSecond} {
 			wg.Go(func() {
 				c := dial().send("GET /cgi-bin/" + name + " HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -342,7 +342,7 @@ func readSlowly(res *http.Response) *answer {
 func TestAClientThatNeverReadsIsCutOff(t *testing.T) {
 	s := newSite(t)
 	s.script("cgi-bin/chunks", hello, "outn 16000000", "hang")
-	s.script("cgi-bin/splice", "out Content-Type: text/plain\nContent-Length: 100000000\n\n", "outn 16000000", "hang")
+	s.script("cgi-bin/announced", "out Content-Type: text/plain\nContent-Length: 100000000\n\n", "outn 16000000", "hang")
 	s.script("cgi-bin/reason", "out Status: 200 Fine, really\nContent-Type: text/plain\n\n", "outn 16000000", "hang")
 	s.script("cgi-bin/nph-p", "out HTTP/1.1 200 OK\r\n\r\n", "outn 16000000", "hang")
 	s.write("html/file", strings.Repeat("x", 50_000_000))
@@ -355,7 +355,7 @@ func TestAClientThatNeverReadsIsCutOff(t *testing.T) {
 	} {
 		g := s.serve(scripts+"  - {path: /, files: {root: html}}\n"+yaml, func(s *Server) { s.stall = 500 * time.Millisecond })
 		n := 0
-		for _, path := range []string{"/cgi-bin/chunks", "/cgi-bin/splice", "/cgi-bin/reason", "/cgi-bin/nph-p", "/file"} {
+		for _, path := range []string{"/cgi-bin/chunks", "/cgi-bin/announced", "/cgi-bin/reason", "/cgi-bin/nph-p", "/file"} {
 			for _, dial := range []func() *rawClient{g.dial, g.dialSecond} {
 				dial().send("GET " + path + " HTTP/1.1\r\nHost: x\r\nRange: bytes=0-48000000\r\n\r\n")
 				n++
@@ -363,7 +363,7 @@ func TestAClientThatNeverReadsIsCutOff(t *testing.T) {
 		}
 		var answers []*http.Response
 		if name == "TCP" {
-			for _, url := range []string{g.url("/cgi-bin/chunks"), g.url("/cgi-bin/splice"), "https://" + g.Listeners()[1].String() + "/cgi-bin/chunks", g.url("/file")} {
+			for _, url := range []string{g.url("/cgi-bin/chunks"), g.url("/cgi-bin/announced"), "https://" + g.Listeners()[1].String() + "/cgi-bin/chunks", g.url("/file")} {
 				r, err := newURLRequest(url)
 				require.NoError(t, err)
 				res, err := g.clientOf("HTTP/2.0").Do(r)
